@@ -1,0 +1,294 @@
+"""The frozen values that cross rooms: what a request asked for, where it may go, what an attempt came to.
+
+Standard library only, no behaviour beyond looking at oneself. Times are seconds in floats (`_s`) unless a name says
+otherwise; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Header = tuple[bytes, bytes]
+"""A raw header: lower-case name and value, as ASGI has them."""
+
+
+class Secret:
+    """A key that does not show itself: repr, str, format and pickle give a mask. `reveal()` is the only way to it.
+
+    Raises ValueError (without the value in its text) unless the value is non-empty visible ASCII: HTTP libraries put
+    illegal header values, keys included, into the text of their exceptions.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        if not value or not all("!" <= char <= "~" for char in value):
+            raise ValueError("a key must be visible ASCII without blanks or line ends")
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
+        return (Secret, ("***",))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+
+# --- what the caller asked for ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A caller-named server, parsed once and strictly; engines only ever see the URL rebuilt from it.
+
+    `host` is lower-case, without brackets and without a trailing dot; `port` is always there.
+    """
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+
+    @property
+    def origin(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return f"{self.scheme}://{host}" + ("" if self.port == default else f":{self.port}")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetName:
+    """One item of the failover sequence as written: a provider, and the model asked of it instead of the body's."""
+
+    provider: str
+    model: str | None = None
+
+
+StreamBreakPolicy = Literal["error", "continue", "hold"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What the request's headers say (contract, section 2). None: the header was absent or empty."""
+
+    request_id: str
+    sequence: tuple[TargetName, ...] | None = None
+    vllm_endpoint: Endpoint | None = None
+    vllm_api_key: Secret | None = None
+    first_chunk_s: float | None = None
+    success_status: int | None = None
+    caller_limit_s: float | None = None
+    """The caller's own patience for the whole call, as SDKs announce it (`x-stainless-read-timeout`)."""
+    idempotency_key: str | None = None
+    via: tuple[str, ...] = ()
+    """Ids of the gateways like this one that the request has come through, without their `ogw-`."""
+    trace_id: str | None = None
+    """The 32 hex digits of the caller's valid `traceparent`."""
+    trace_flags: str = "00"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """A checked request body. `body` is ready to send but for the model's name, which stands at `model_span`."""
+
+    body: bytes
+    model: str
+    model_span: tuple[int, int]
+    stream: bool = False
+    choices: int = 1
+    """The body's `n`: how many finish_reasons make a complete answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling, and what they may use; None means no restriction.
+
+    `endpoints` says whether `x-opengateway-vllm-endpoint` may be used at all; it narrows the allow-list, never widens it.
+    """
+
+    id: str
+    providers: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+    endpoints: bool = True
+
+
+# --- where it may go ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is tried: a provider, asked for a model, at its own or at a caller-named endpoint."""
+
+    provider: str
+    asked: str
+    """The model's name as the caller wrote it."""
+    model: str
+    """The name that goes upstream: `asked` through the provider's model map."""
+    endpoint: Endpoint | None = None
+
+    @property
+    def mapped(self) -> bool:
+        return self.asked != self.model
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The targets in the order to try them, repeats included, and the limits that the caller set."""
+
+    targets: tuple[Target, ...]
+    stream: bool
+    first_chunk_s: float | None = None
+    total_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """What crosses the transport seam: primitives only. `connect_s` bounds DNS, TCP and TLS together."""
+
+    url: str
+    headers: list[Header]
+    body: bytes = field(repr=False)
+    connect_s: float
+
+
+# --- what came of it ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderError:
+    """A provider's error as far as it could be read; every field but `form` may be missing."""
+
+    message: str | None = None
+    type: str | None = None
+    param: str | None = None
+    code: str | None = None
+    inner_code: str | None = None
+    """Azure's `innererror.code`, Anthropic's `details.error_code`."""
+    metadata: bool = False
+    """The error object has a `metadata` object (OpenRouter's moderation)."""
+    form: Literal["json", "html", "text", "empty"] = "json"
+
+
+OutcomeKind = Literal[
+    "ok",
+    "dns",
+    "connect",
+    "connect_timeout",
+    "tls",
+    "reset",
+    "protocol",
+    "timeout",  # no first chunk in time
+    "invalid_answer",  # a 2xx whose body is not what was asked; `detail` says what it was
+    "status",  # any other answer of the server
+    "busy",  # no free slot within the wait: nothing was sent
+    "unservable",  # the provider cannot be asked for this model, e.g. no valid deployment name: nothing was sent
+    "key_unavailable",  # the api_key callable failed: nothing was sent
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt came to. `retry_after_s` is what the provider named, not clamped."""
+
+    kind: OutcomeKind
+    provider_kind: str
+    status: int | None = None
+    error: ProviderError | None = None
+    retry_after_s: float | None = None
+    detail: str | None = None
+    duration_s: float = 0.0
+    caller_key: bool = False
+    """The caller's own vLLM key was sent, so a 401 or 403 is about that key."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One line of the trail that the caller, the log and the observers see."""
+
+    provider: str
+    outcome: str
+    status: int | None
+    code: str | None
+    duration_ms: int
+    model: str
+
+
+# --- settings -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Limits in seconds (contract, sections 2, 5 and 8).
+
+    first_chunk_s: to the first chunk of a stream while an untried target is left.
+    answer_s: to the first chunk of the last target, and to every non-streaming answer.
+    connect_s: DNS, TCP and TLS together.
+    idle_s: between two data events of a stream.
+    tail_s: for usage and `[DONE]` after the last finish_reason.
+    total_s: for the whole sequence up to the first chunk; None switches it off.
+    hedge_after_s, heartbeat_s: come with a later release and must be None.
+    """
+
+    first_chunk_s: float = 30.0
+    connect_s: float = 3.0
+    idle_s: float = 60.0
+    total_s: float | None = None
+    hedge_after_s: float | None = None
+    heartbeat_s: float | None = None
+    answer_s: float = 600.0
+    tail_s: float = 5.0
+    header_max_s: float = 3600.0
+    stream_max_s: float = 3600.0
+    retry_wait_max_s: float = 5.0
+    slot_wait_s: float = 1.0
+    upload_stall_s: float = 10.0
+    authenticate_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes and counts (contract, section 8). `attempts` is what one request may cost, whatever its sequence says."""
+
+    body_bytes: int = 16 << 20
+    attempts: int = 5
+    concurrency: int = 1000
+    sequence_items: int = 16
+    header_bytes: int = 8 << 10
+    messages: int = 10_000
+    json_depth: int = 128
+    json_structure: int = 1_000_000
+    upload_bytes_per_s: int = 16 << 10
+    upstream_head_bytes: int = 64 << 10
+    upstream_event_bytes: int = 1 << 20
+    upstream_answer_bytes: int = 32 << 20
+    upstream_stream_bytes: int = 256 << 20
+    held_events: int = 64
+    held_bytes: int = 64 << 10
+    held_comment_bytes: int = 4 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """When a target counts as down. Comes with a later release: a gateway refuses any but these values."""
+
+    failures: int = 5
+    open_s: float = 5.0
+    open_max_s: float = 20.0
+
+
+NO_MODELS: Mapping[str, str] = {}

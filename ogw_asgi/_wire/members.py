@@ -1,0 +1,106 @@
+"""Strict JSON with spans: where in the text does each member of an object stand?
+
+A gateway that rewrites one field must leave every other byte alone, so it needs positions, not only values. The values
+themselves come from the standard library's C scanner, one call per member; nothing here parses JSON by hand.
+
+Stricter than `json.loads`: NaN, Infinity, numbers that overflow to infinity, integers of thousands of digits and
+nesting beyond the interpreter's stack are all one error, `InvalidJSON`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from json.decoder import scanstring
+from typing import Any, Never
+
+_skip = re.compile(r"[ \t\n\r]*").match
+
+
+class InvalidJSON(ValueError):
+    """The text is not strict JSON. The message says what is wrong, never what the text holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of an object: `text[key_start:end]` is key, colon and value; `text[start:end]` the value alone."""
+
+    key: str
+    key_start: int
+    start: int
+    end: int
+    value: Any
+
+
+def _constant(name: str) -> Never:
+    raise InvalidJSON(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise InvalidJSON("a number is too large")
+    return value
+
+
+_decoder = json.JSONDecoder(parse_constant=_constant, parse_float=_finite)
+
+
+def read_value(text: str, start: int = 0) -> tuple[Any, int]:
+    """The value that begins at `start` (no blanks before it), and where it ends. Raises InvalidJSON."""
+    try:
+        return _decoder.raw_decode(text, start)
+    except InvalidJSON:
+        raise
+    except RecursionError:
+        raise InvalidJSON("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise InvalidJSON(f"{error.msg} at character {error.pos}") from None
+    except ValueError:  # the interpreter's limit on the digits of an integer
+        raise InvalidJSON("a number has too many digits") from None
+
+
+def read_document(text: str) -> Any:
+    """The one value that `text` holds, blanks around it allowed. Raises InvalidJSON."""
+    value, end = read_value(text, _skip(text, 0).end())  # type: ignore[union-attr]  # matches everywhere
+    if _skip(text, end).end() != len(text):  # type: ignore[union-attr]
+        raise InvalidJSON(f"something follows it at character {end}")
+    return value
+
+
+def read_members(text: str, start: int = 0) -> tuple[list[Member], int]:
+    """The members of the object whose `{` stands at `start`, in order, duplicates included, and the object's end.
+
+    Raises InvalidJSON, also when no object begins there.
+    """
+    if text[start : start + 1] != "{":
+        raise InvalidJSON("it is not an object")
+    members: list[Member] = []
+    at = _blanks(text, start + 1)
+    if text[at : at + 1] == "}":
+        return members, at + 1
+    while True:
+        key_start = at
+        if text[at : at + 1] != '"':
+            raise InvalidJSON(f"expected a name in double quotes at character {at}")
+        try:
+            key, at = scanstring(text, at + 1, True)
+        except json.JSONDecodeError as error:
+            raise InvalidJSON(f"{error.msg} at character {error.pos}") from None
+        at = _blanks(text, at)
+        if text[at : at + 1] != ":":
+            raise InvalidJSON(f"expected a colon at character {at}")
+        value_start = _blanks(text, at + 1)
+        value, value_end = read_value(text, value_start)
+        members.append(Member(key, key_start, value_start, value_end, value))
+        at = _blanks(text, value_end)
+        if text[at : at + 1] == "}":
+            return members, at + 1
+        if text[at : at + 1] != ",":
+            raise InvalidJSON(f"expected a comma at character {at}")
+        at = _blanks(text, at + 1)
+
+
+def _blanks(text: str, start: int) -> int:
+    return _skip(text, start).end()  # type: ignore[union-attr]
