@@ -1,0 +1,1 @@
+"""DOOR: knows ASGI; knows no provider and no HTTP client."""

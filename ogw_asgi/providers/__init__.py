@@ -1,0 +1,9 @@
+"""EXTENSION: what differs between providers, as pure translation. No I/O: requests are prepared here, sent elsewhere."""
+
+from .azure import Azure
+from .base import Provider
+from .compatible import OpenAICompatible
+from .openai import OpenAI
+from .vllm import VLLM
+
+__all__ = ["Azure", "OpenAI", "OpenAICompatible", "Provider", "VLLM"]

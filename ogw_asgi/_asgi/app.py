@@ -1,0 +1,104 @@
+"""The gateway's own routes, for whatever lies below the place where the host put it.
+
+Three exact paths need no router: Starlette's would redirect a POST that carries a key to add a slash, and answers 404
+and 405 in plain text.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+from starlette.requests import HTTPConnection
+
+from .._wire.headers import read_request_id, refuse_repeats
+from ..auth.base import authenticate
+from ..exceptions import RequestRejected
+from .endpoint import ChatCompletions, Door
+from .receive import Receive
+from .send import CallerGone, Reply, Scope, Send
+
+COMPLETIONS = frozenset({"/chat/completions", "/v1/chat/completions"})
+MODELS = frozenset({"/models", "/v1/models"})
+
+
+class GatewayApp:
+    """Routes one HTTP request; the lifespan and websockets are the business of whoever calls this."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self.completions = ChatCompletions(door)
+        listing = [{"id": name, "object": "model", "created": 0, "owned_by": "ogw_asgi"} for name in door.models]
+        self._models = json.dumps({"object": "list", "data": listing}, separators=(",", ":")).encode("ascii")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = route_path(scope), scope["method"]
+        if path in COMPLETIONS:
+            if method == "POST":
+                await self.completions(scope, receive, send)
+            else:
+                await self._other_method(scope, send, "POST, OPTIONS")
+        elif path in MODELS:
+            if method in ("GET", "HEAD"):
+                await self.list_models(scope, receive, send)
+            else:
+                await self._other_method(scope, send, "GET, HEAD, OPTIONS")
+        else:
+            await _refuse(scope, send, not_found())
+
+    async def list_models(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The models from settings, OpenAI-shaped; no provider is called."""
+        try:
+            await self._door.open()
+            refuse_repeats(scope["headers"])
+            await authenticate(
+                self._door.authenticator, HTTPConnection(scope), self._door.timeouts.authenticate_s
+            )
+        except RequestRejected as refusal:
+            await _refuse(scope, send, refusal)
+            return
+        try:
+            await _reply(scope, send).json(200, self._models)
+        except CallerGone:
+            pass
+
+    async def _other_method(self, scope: Scope, send: Send, allow: str) -> None:
+        if scope["method"] != "OPTIONS":
+            await _refuse(scope, send, wrong_method(allow))
+            return
+        try:
+            await _reply(scope, send).empty(204, [(b"allow", allow.encode("ascii"))])
+        except CallerGone:
+            pass
+
+
+def route_path(scope: Scope) -> str:
+    """The path below the mount point. Servers and frameworks keep the full path beside `root_path` (ASGI 2.3)."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :]
+    return path
+
+
+def not_found() -> RequestRejected:
+    return RequestRejected(
+        404, "Unknown path: expected POST /chat/completions or GET /models here.", code="unknown_url", close=True
+    )
+
+
+def wrong_method(allow: str) -> RequestRejected:
+    return RequestRejected(
+        405, f"Method not allowed here: expected {allow}.", code="method_not_allowed", allow=allow, close=True
+    )
+
+
+def _reply(scope: Scope, send: Send) -> Reply:
+    return Reply(scope, send, read_request_id(scope["headers"]) or secrets.token_hex(16))
+
+
+async def _refuse(scope: Scope, send: Send, refusal: RequestRejected) -> None:
+    try:
+        await _reply(scope, send).refuse(refusal)
+    except CallerGone:
+        pass

@@ -1,0 +1,61 @@
+"""The request's body, bounded in size and in time (contract, sections 1 and 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import anyio
+
+from .._values import Limits
+from ..exceptions import RequestRejected
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+async def receive_body(receive: Receive, announced: int | None, limits: Limits, stall_s: float) -> bytes:
+    """All of the body.
+
+    Servers have no limits of their own on size, and uvicorn none on a slow upload, so both are here: `stall_s` without
+    a byte, or less than `limits.upload_bytes_per_s` on average after the first `stall_s`, is a 408.
+
+    Raises RequestRejected: 413, 408, or 400 when the caller left in mid-upload (granian answers a 500 of its own when
+    an app stays silent then). An announced length over the limit is refused unread: a caller that waits for
+    `100 Continue` is spared the upload.
+    """
+    if announced is not None and announced > limits.body_bytes:
+        raise _too_large(limits)
+    parts: list[bytes] = []
+    size = 0
+    started_s = last_byte_s = anyio.current_time()
+    with anyio.CancelScope() as scope:
+        while True:
+            average_until_s = started_s + stall_s + size / limits.upload_bytes_per_s
+            scope.deadline = min(last_byte_s + stall_s, average_until_s)
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestRejected(
+                    400, "The caller left before the body had ended.", code="client_disconnected", close=True
+                )
+            part = message.get("body", b"")
+            if part:
+                size += len(part)
+                if size > limits.body_bytes:
+                    raise _too_large(limits)
+                parts.append(part)
+                last_byte_s = anyio.current_time()
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+    raise RequestRejected(
+        408,
+        f"The body came too slowly: expected a byte every {stall_s:g} s and "
+        f"{limits.upload_bytes_per_s >> 10} KiB/s on average.",
+        code="body_timeout",
+        close=True,
+    )
+
+
+def _too_large(limits: Limits) -> RequestRejected:
+    return RequestRejected(
+        413, f"The body is over the limit of {limits.body_bytes} bytes.", code="body_too_large", close=True
+    )

@@ -1,0 +1,202 @@
+"""Who is asked, and in what order: the caller's headers x the configuration x the caller's rights -> Plan.
+
+One pure function. It refuses what the contract forbids (sections 1, 2 and 7) before any provider is called,
+and knows of providers only the facts below: no URL, no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from .._values import CallOptions, Endpoint, Plan, Principal, Target, TargetName
+from ..exceptions import ConfigurationError, RequestRejected, bad_header
+
+SEQUENCE_HEADER = "x-opengateway-failover-sequence"
+ENDPOINT_HEADER = "x-opengateway-vllm-endpoint"
+
+OUT_OF_THE_BOX = ("openai", "azure")
+"""The API page's default sequence; those of the two that are configured make it up."""
+
+REST = "*"
+"""The asked name in a model map that stands for every name not in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFacts:
+    """What planning needs to know of a provider.
+
+    `has_endpoint`: it has an address of its own. `takes_endpoint`: callers may name its address by header.
+    """
+
+    name: str
+    kind: str
+    models: Mapping[str, str] = field(default_factory=dict)
+    has_endpoint: bool = True
+    takes_endpoint: bool = False
+
+    def served(self, asked: str) -> str:
+        return self.models.get(asked) or self.models.get(REST) or asked
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The providers in their configured order, and the operator's sequence if there is one.
+
+    Raises ConfigurationError for a sequence that is empty or names a provider that is not there.
+    """
+
+    providers: Mapping[str, ProviderFacts]
+    default_sequence: tuple[TargetName, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.default_sequence is None:
+            return
+        if not self.default_sequence:
+            raise ConfigurationError("failover_sequence: expected at least one provider")
+        unknown = [item.provider for item in self.default_sequence if item.provider not in self.providers]
+        if unknown:
+            raise ConfigurationError(
+                f"failover_sequence: no provider is named {', '.join(unknown)};"
+                f" configured are {', '.join(self.providers) or 'none'}"
+            )
+
+    def default(self) -> tuple[TargetName, ...]:
+        if self.default_sequence is not None:
+            return self.default_sequence
+        names = [name for name in OUT_OF_THE_BOX if name in self.providers] or list(self.providers)
+        return tuple(TargetName(name) for name in names)
+
+
+def make_plan(
+    model: str,
+    stream: bool,
+    options: CallOptions,
+    catalogue: Catalogue,
+    *,
+    principal: Principal | None,
+    endpoint_allowed: Callable[[Endpoint], bool],
+    total_s: float | None,
+) -> Plan:
+    """The targets to try in order, and the limits that hold for them. Raises RequestRejected."""
+    if not catalogue.providers:
+        raise _no_provider("No provider is configured.")
+    endpoint = options.vllm_endpoint
+    if endpoint is not None:
+        _check_endpoint(endpoint, catalogue, principal, endpoint_allowed)
+    if options.sequence is None:
+        names = _permitted(catalogue.default(), model, endpoint, catalogue, principal)
+    else:
+        names = options.sequence
+        _check_sequence(names, model, endpoint, catalogue, principal)
+    limits_s = [limit for limit in (total_s, options.caller_limit_s) if limit is not None]
+    return Plan(
+        targets=tuple(_target(item, model, endpoint, catalogue) for item in names),
+        stream=stream,
+        first_chunk_s=options.first_chunk_s,
+        total_s=min(limits_s, default=None),
+    )
+
+
+def _target(item: TargetName, model: str, endpoint: Endpoint | None, catalogue: Catalogue) -> Target:
+    facts = catalogue.providers[item.provider]
+    asked = item.model or model
+    return Target(
+        provider=facts.name,
+        asked=asked,
+        model=facts.served(asked),
+        endpoint=endpoint if facts.takes_endpoint else None,
+    )
+
+
+def _check_endpoint(
+    endpoint: Endpoint,
+    catalogue: Catalogue,
+    principal: Principal | None,
+    endpoint_allowed: Callable[[Endpoint], bool],
+) -> None:
+    # One text for all three refusals, so that nobody learns from it what the list holds.
+    if (
+        not any(facts.takes_endpoint for facts in catalogue.providers.values())
+        or (principal is not None and not principal.endpoints)
+        or not endpoint_allowed(endpoint)
+    ):
+        raise _forbidden(
+            f"The endpoint named by {ENDPOINT_HEADER} is not allowed.",
+            "endpoint_not_allowed",
+            ENDPOINT_HEADER,
+        )
+
+
+def _check_sequence(
+    names: tuple[TargetName, ...],
+    model: str,
+    endpoint: Endpoint | None,
+    catalogue: Catalogue,
+    principal: Principal | None,
+) -> None:
+    """What the caller named must all be there and allowed: a list that we shorten is not the caller's."""
+    if any(item.provider not in catalogue.providers for item in names):
+        raise bad_header(SEQUENCE_HEADER, f"names of configured providers ({', '.join(catalogue.providers)})")
+    for item in names:
+        if not _may_use(principal, item.provider):
+            raise _forbidden(
+                f"This token may not use the provider {item.provider}.",
+                "provider_not_allowed",
+                SEQUENCE_HEADER,
+            )
+        if not _may_ask(principal, item.model or model):
+            raise _model_forbidden("model" if item.model is None else SEQUENCE_HEADER)
+        if not _reachable(catalogue.providers[item.provider], endpoint):
+            raise _endpoint_missing(item.provider)
+
+
+def _permitted(
+    names: tuple[TargetName, ...],
+    model: str,
+    endpoint: Endpoint | None,
+    catalogue: Catalogue,
+    principal: Principal | None,
+) -> tuple[TargetName, ...]:
+    """Of a sequence that the caller did not choose, what this caller can use."""
+    usable = [item for item in names if _may_use(principal, item.provider)]
+    # The body's model is the caller's own word: a refusal, not an omission.
+    if not _may_ask(principal, model) and any(item.model is None for item in usable):
+        raise _model_forbidden("model")
+    usable = [item for item in usable if _may_ask(principal, item.model or model)]
+    if not usable:
+        raise _no_provider("This token may use none of the configured providers.")
+    reachable = [item for item in usable if _reachable(catalogue.providers[item.provider], endpoint)]
+    if not reachable:
+        raise _endpoint_missing(usable[0].provider)
+    return tuple(reachable)
+
+
+def _reachable(facts: ProviderFacts, endpoint: Endpoint | None) -> bool:
+    return facts.has_endpoint or (facts.takes_endpoint and endpoint is not None)
+
+
+def _may_use(principal: Principal | None, provider: str) -> bool:
+    return principal is None or principal.providers is None or provider in principal.providers
+
+
+def _may_ask(principal: Principal | None, model: str) -> bool:
+    return principal is None or principal.models is None or model in principal.models
+
+
+def _endpoint_missing(provider: str) -> RequestRejected:
+    return bad_header(ENDPOINT_HEADER, f"the URL of a server, since none is configured for {provider}")
+
+
+def _model_forbidden(param: str) -> RequestRejected:
+    return _forbidden("This token may not use the model that was asked for.", "model_not_allowed", param)
+
+
+def _forbidden(message: str, code: str, param: str) -> RequestRejected:
+    return RequestRejected(403, message, type="permission_error", param=param, code=code)
+
+
+def _no_provider(message: str) -> RequestRejected:
+    return RequestRejected(
+        503, message, type="service_unavailable_error", code="no_provider", should_retry=False
+    )

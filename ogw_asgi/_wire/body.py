@@ -1,0 +1,204 @@
+"""A request body, checked, and ready to go to any provider (contract, section 3).
+
+The bytes are relayed, not made anew: only the spans of string-holding-JSON fields, and later the model's
+name, are replaced; every other byte of the caller's body survives, number spellings, key order and escapes
+included. What each field may hold is said in `fields.py`, how big the whole may be in `structure.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .._values import ChatCall, Limits
+from ..exceptions import RequestRejected, bad_body
+from .fields import KNOWN, check_fields, missing, wrong_value
+from .members import InvalidJSON, Member, read_document, read_members, read_value
+from .structure import refuse_structure, refuse_width
+
+_BLANKS = " \t\n\r"
+_gap = re.compile(r"[ \t\n\r,]*").match
+
+_HOLDS_JSON = frozenset({"logit_bias", "response_format", "stream_options", "tool_choice"})
+_BARE_FORMATS = {"json_object": '{"type": "json_object"}', "text": '{"type": "text"}'}
+
+
+@dataclass(frozen=True, slots=True)
+class _Splice:
+    """A string literal at `text[start:end]` that is to be replaced by the JSON which it holds.
+
+    `holder[name]` is where its value belongs among the parsed values.
+    """
+
+    start: int
+    end: int
+    held: str
+    path: str
+    holder: dict[str, Any]
+    name: str
+
+
+def read_body(raw: bytes, limits: Limits) -> ChatCall:
+    """The call that `raw` asks for. Raises the 400 that names the field, or what is wrong with the whole."""
+    if not raw:
+        raise bad_body("The body is empty: expected a JSON object.")
+    refuse_structure(raw, limits)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise bad_body("The body is not valid UTF-8.") from None
+    refuse_width(raw, limits)
+    members = _read_object(text)
+    values = _read_known(members, limits)
+    splices = list(_top_splices(members, values))
+    splices += _message_splices(text, members, values, limits)
+    if splices:
+        splices.sort(key=lambda splice: splice.start)
+        body = _spliced(text, splices, limits)
+    else:
+        body = raw
+    check_fields(values)
+    model = next(member for member in members if member.key == "model")
+    return ChatCall(
+        body=body,
+        model=model.value,
+        model_span=_model_span(text, model, splices),
+        stream=values.get("stream") is True,
+        choices=int(values.get("n") or 1),
+    )
+
+
+def body_for(call: ChatCall, model: str) -> bytes:
+    """The body that asks for `model`: the caller's own bytes but for the name."""
+    if model == call.model:
+        return call.body
+    start, end = call.model_span
+    return call.body[:start] + json.dumps(model).encode("ascii") + call.body[end:]
+
+
+def _read_object(text: str) -> list[Member]:
+    start = len(text) - len(text.lstrip(_BLANKS))
+    try:
+        members, end = read_members(text, start)
+    except InvalidJSON as error:
+        raise bad_body(f"The body is not a JSON object: {error}.") from None
+    if text[end:].strip(_BLANKS):
+        raise bad_body("The body is not one JSON object: something follows it.")
+    return members
+
+
+def _read_known(members: list[Member], limits: Limits) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for member in members:
+        if member.key in KNOWN:
+            if member.key in values:
+                # Parsers differ in which of the two counts, and so would gateway and provider.
+                raise bad_body(f"The body has {member.key} twice.", param=member.key)
+            values[member.key] = member.value
+    for name in ("model", "messages"):
+        if name not in values:
+            raise missing(name)
+    messages = values["messages"]
+    if isinstance(messages, list) and len(messages) > limits.messages:
+        raise bad_body(
+            f"The body has too many messages; at most {limits.messages} are read.",
+            code="body_too_complex",
+            param="messages",
+        )
+    return values
+
+
+# --- strings that hold JSON ---------------------------------------------------------------------------------
+
+
+def _top_splices(members: list[Member], values: dict[str, Any]) -> Iterator[_Splice]:
+    for member in members:
+        if member.key not in _HOLDS_JSON or not isinstance(member.value, str):
+            continue
+        held = member.value.strip(_BLANKS)
+        if member.key == "tool_choice" and not held.startswith("{"):
+            continue  # `auto`, `required`: a string that means itself
+        if member.key == "response_format":
+            held = _BARE_FORMATS.get(held, held)
+        yield _Splice(member.start, member.end, held, member.key, values, member.key)
+
+
+def _message_splices(
+    text: str, members: list[Member], values: dict[str, Any], limits: Limits
+) -> Iterator[_Splice]:
+    messages = values["messages"]
+    if not isinstance(messages, list) or not any(map(_calls_are_text, messages)):
+        return
+    array = next(member for member in members if member.key == "messages")
+    for index, (start, end) in enumerate(_elements(text, array.start)):
+        message = messages[index]
+        if _calls_are_text(message):
+            refuse_width(text[start:end].encode("utf-8"), limits)
+            for member in read_members(text, start)[0]:
+                if member.key == "tool_calls" and isinstance(member.value, str):
+                    held = member.value.strip(_BLANKS)
+                    path = f"messages[{index}].tool_calls"
+                    yield _Splice(member.start, member.end, held, path, message, "tool_calls")
+
+
+def _calls_are_text(message: Any) -> bool:
+    return isinstance(message, dict) and isinstance(message.get("tool_calls"), str)
+
+
+def _elements(text: str, start: int) -> Iterator[tuple[int, int]]:
+    """The spans of the elements of the array at `start`, which has been parsed before."""
+    at = _gap(text, start + 1).end()  # type: ignore[union-attr]  # matches everywhere
+    while text[at] != "]":
+        _, end = read_value(text, at)
+        yield at, end
+        at = _gap(text, end).end()  # type: ignore[union-attr]
+
+
+def _spliced(text: str, splices: list[_Splice], limits: Limits) -> bytes:
+    """The body with every splice made, and `holder[name]` set to what the strings held."""
+    parts: list[str] = []
+    at = 0
+    for splice in splices:
+        parts += text[at : splice.start], splice.held
+        at = splice.end
+    parts.append(text[at:])
+    try:
+        body = "".join(parts).encode("utf-8")
+    except UnicodeEncodeError:
+        broken = next(splice for splice in splices if not _encodable(splice.held))
+        raise _not_json(broken.path) from None
+    # Quotes hid the structure of what the strings hold: the whole is measured again before a parser sees it.
+    refuse_structure(body, limits)
+    for splice in splices:
+        try:
+            splice.holder[splice.name] = read_document(splice.held)
+        except InvalidJSON:
+            raise _not_json(splice.path) from None
+    return body
+
+
+def _encodable(held: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in held)
+
+
+def _not_json(path: str) -> RequestRejected:
+    return wrong_value(path, "the value itself, or a string that holds it as JSON")
+
+
+def _model_span(text: str, model: Member, splices: list[_Splice]) -> tuple[int, int]:
+    before: list[str] = []
+    at = 0
+    for splice in splices:
+        if splice.start < model.start:
+            before += text[at : splice.start], splice.held
+            at = splice.end
+    before.append(text[at : model.start])
+    start = sum(map(_bytes, before))
+    return start, start + _bytes(text[model.start : model.end])
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8"))

@@ -1,0 +1,116 @@
+"""What is one data event of a chat stream: an answer's chunk, its end, an error, or no chunk at all?
+
+`read_chunk` parses and tells all; it judges every event up to the first chunk. `glance` is for the events
+after it: parsing each costs more than the rest of the relay together, so it parses only what a look at the
+bytes flags (contract, section 5). Payloads stay as they are, but for `"error": null`, which is cut out. Holds
+no state and decides no policy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .._values import ProviderError
+from .envelope import read_error, read_error_value, without_null_error
+from .members import InvalidJSON, read_document
+from .sse import is_done
+
+# Possessive, or giving back a blank would let ` null` pass as something else than null. An empty reason is
+# none: servers that write "" into every chunk would otherwise be cut off five seconds after their first.
+_reason_given = re.compile(rb'"finish_reason"[ \t\r\n]*+:[ \t\r\n]*+(?!null|"")').search
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One judged event. `payload` is what to relay of a `data` chunk; of the other kinds it is what came.
+
+    substance: it commits the stream to its provider (contract, section 2, "First chunk").
+    finished: the indices of the choices that got their finish_reason.
+    error: what the error says, for the kind `error` alone.
+    usage: it reports token counts; a glance does not tell.
+    """
+
+    kind: Literal["data", "done", "error", "broken"]
+    payload: bytes
+    substance: bool = False
+    finished: frozenset[int] = frozenset()
+    error: ProviderError | None = None
+    usage: bool = False
+
+
+def glance(payload: bytes, *, error_event: bool = False) -> Chunk:
+    """The judgement of an event after the first chunk; parses only what its bytes make suspicious."""
+    if (
+        not error_event
+        and payload.startswith(b"{")
+        and payload.endswith(b"}")
+        and b'"error"' not in payload
+        and not _reason_given(payload)
+        and (payload.isascii() or _is_utf8(payload))
+    ):
+        return Chunk("data", payload, True)
+    return read_chunk(payload, error_event=error_event)
+
+
+def read_chunk(payload: bytes, *, error_event: bool = False) -> Chunk:
+    """The full judgement of one event. `error_event`: the event's name was `error`."""
+    if error_event:
+        return Chunk("error", payload, error=read_error(payload))
+    if is_done(payload):
+        return Chunk("done", payload)
+    try:
+        text = payload.decode()
+        value = read_document(text)
+    except (UnicodeDecodeError, InvalidJSON):
+        return Chunk("broken", payload)
+    if not isinstance(value, dict):
+        return Chunk("broken", payload)
+    choices = object_choices(value)
+    if is_error(value, choices):
+        return Chunk("error", payload, error=read_error_value(value))
+    if "error" in value:
+        # Also where the key is written with escapes, or twice: what counts is what a parser makes of it.
+        payload = without_null_error(text).encode()
+    finished = frozenset(_index(choice) for choice in choices if choice.get("finish_reason"))
+    return Chunk(
+        "data",
+        payload,
+        substance=bool(finished) or any(_has_substance(choice.get("delta")) for choice in choices),
+        finished=finished,
+        usage=value.get("usage") is not None,
+    )
+
+
+def object_choices(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The choices of a chunk or an answer, those that are objects."""
+    choices = value.get("choices")
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+
+
+def is_error(value: Mapping[str, Any], choices: list[dict[str, Any]]) -> bool:
+    """The error test of the wire facts, section 4, for a chunk as for a plain answer."""
+    return (
+        bool(value.get("error"))
+        or value.get("object") == "error"
+        or any(choice.get("finish_reason") == "error" for choice in choices)
+    )
+
+
+def _has_substance(delta: Any) -> bool:
+    return isinstance(delta, dict) and any(value for key, value in delta.items() if key != "role")
+
+
+def _index(choice: Mapping[str, Any]) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) and not isinstance(index, bool) else 0
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

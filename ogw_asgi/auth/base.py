@@ -1,0 +1,69 @@
+"""What an authenticator is, and how the door asks one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+
+import anyio
+from starlette.requests import HTTPConnection
+
+from .._values import Principal
+from ..exceptions import RequestRejected
+
+Authenticator = Callable[[HTTPConnection], "Principal | None | Awaitable[Principal | None]"]
+"""Any callable, sync or async, that gets the connection and returns who it is, or None for nobody (401).
+
+It sees method, path, headers and whatever the host's own middleware left in the scope, never the body. One that raises
+or takes longer than `Timeouts.authenticate_s` fails closed (503). A sync one runs on the event loop: it must not block.
+"""
+
+SCOPE_KEY = "ogw_asgi.principal"
+"""A host that has already authenticated (a FastAPI dependency, a middleware) puts a Principal here."""
+
+
+async def authenticate(
+    authenticator: Authenticator | None, connection: HTTPConnection, limit_s: float
+) -> Principal | None:
+    """The caller's principal; None when the host asked for no authentication.
+
+    Raises RequestRejected: 401 for nobody, 503 when the authenticator fails or hangs. Wrong and unknown tokens get the
+    same answer, byte for byte.
+    """
+    given = connection.scope.get(SCOPE_KEY)
+    if isinstance(given, Principal):
+        return given
+    if authenticator is None:
+        return None
+    principal: object = None
+    try:
+        with anyio.fail_after(limit_s):
+            principal = authenticator(connection)
+            if inspect.isawaitable(principal):
+                principal = await principal
+    except RequestRejected:
+        raise
+    except Exception as error:
+        raise _unavailable() from error
+    if principal is None:
+        raise RequestRejected(
+            401,
+            "Missing or wrong bearer token: expected the header 'Authorization: Bearer TOKEN'.",
+            type="authentication_error",
+            code="invalid_api_key",
+            close=True,
+        )
+    if not isinstance(principal, Principal):
+        raise _unavailable()
+    return principal
+
+
+def _unavailable() -> RequestRejected:
+    return RequestRejected(
+        503,
+        "The caller could not be authenticated.",
+        type="service_unavailable_error",
+        code="authentication_unavailable",
+        retry_after_s=1,
+        close=True,
+    )

@@ -1,0 +1,297 @@
+"""The composition root: frozen settings in, an opened dispatcher out. No request logic.
+
+A gateway owns its HTTP clients and no task, so it can be opened again after it was closed, entered twice, and used from
+one event loop after another; two gateways in one process share nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from anyio.lowlevel import EventLoopToken, current_token
+
+from . import settings
+from ._asgi.app import GatewayApp
+from ._asgi.endpoint import Door
+from ._asgi.lifespan import serve_lifespan
+from ._dispatch.dispatcher import Dispatcher
+from ._dispatch.slots import Slots
+from ._rules.egress import AllowList
+from ._rules.plan import Catalogue, ProviderFacts
+from ._values import Breaker, Endpoint, Limits, Target, Timeouts
+from ._version import __version__
+from ._wire.endpoint import read_endpoint
+from ._wire.masking import Mask
+from .auth.base import Authenticator
+from .exceptions import ConfigurationError, RequestRejected
+from .providers import VLLM, Azure, Provider
+from .telemetry.events import Observers, Sink
+from .telemetry.log import LogSink
+from .transports.base import Transport
+from .transports.httpx import HTTPXTransport, is_client, load_library, make_ssl_context, preferred_library
+
+logger = logging.getLogger("ogw_asgi")
+
+Engine = Literal["auto", "httpx", "httpx2"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What belongs to one event loop."""
+
+    loop: EventLoopToken
+    dispatcher: Dispatcher
+    transports: Sequence[Transport]
+
+
+class Gateway:
+    """An OpenAI-compatible `POST /chat/completions` that survives provider outages. It is an ASGI app.
+
+    Args:
+        providers: in the order of preference; names are unique.
+        failover_sequence: the default targets, `provider` or `provider/model`; without it those of `openai` and `azure`
+            that are configured, else all providers in their order.
+        timeouts, limits: see Timeouts and Limits.
+        breaker: comes with a later release; only the default is taken.
+        on_stream_break: what happens when a stream breaks after its first chunk; only `error` for now.
+        failover_on: callers' faults that move on all the same: `context_length`, `content_filter`,
+            `unsupported_parameter`.
+        success_status: 201 as the API page documents it, or 200 for clients that insist on it.
+        models: names for `GET /models`, besides those of the providers' model maps.
+        authenticate: a callable (sync or async) from the connection to a Principal, or None for nobody; see
+            `bearer_tokens`. Without it everybody who reaches the gateway may use it.
+        sinks: observers of events, besides the log.
+        engine: `httpx2` where it is installed, else `httpx` (`auto`), or one of the two by name.
+
+    Raises:
+        ConfigurationError: for anything that cannot work, before the first request.
+    """
+
+    def __init__(
+        self,
+        *,
+        providers: Iterable[Provider] = (),
+        failover_sequence: Sequence[str] | None = None,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        breaker: Breaker | None = None,
+        on_stream_break: str = "error",
+        failover_on: Iterable[str] = ("context_length",),
+        success_status: int = 201,
+        models: Iterable[str] = (),
+        authenticate: Authenticator | None = None,
+        sinks: Iterable[Sink] = (),
+        engine: Engine = "auto",
+    ) -> None:
+        self._providers = _by_name(providers)
+        self._timeouts = settings.check_timeouts(timeouts or Timeouts())
+        self._limits = settings.check_limits(limits or Limits())
+        settings.check_breaker(breaker or Breaker())
+        settings.check_stream_break(on_stream_break)
+        self._failover_on = settings.check_failover_on(frozenset(failover_on))
+        self._library = preferred_library() if engine == "auto" else load_library(engine)
+        self._gateway_id = secrets.token_hex(8)
+        self._observers = Observers([LogSink(), *sinks])
+        self._mask = Mask(
+            [secret for provider in self._providers.values() for secret in provider.static_secrets],
+            [provider.base_url for provider in self._providers.values() if provider.base_url],
+        )
+        self._opened: _Opened | None = None
+        self._entries = 0
+        self._closed = False
+        self._authenticated = authenticate is not None
+        self.app = GatewayApp(
+            Door(
+                open=self._dispatcher,
+                catalogue=_catalogue(self._providers, failover_sequence),
+                endpoint_allowed=_allow_list(self._providers),
+                authenticator=authenticate,
+                timeouts=self._timeouts,
+                limits=self._limits,
+                success_status=settings.check_success_status(success_status),
+                gateway_id=self._gateway_id,
+                observers=self._observers,
+                models=_listed(models, self._providers),
+            )
+        )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """A gateway from environment variables, with the names that the providers' own SDKs use.
+
+        `uvicorn --factory ogw_asgi:Gateway.from_env` serves it. Raises ConfigurationError, naming the variable.
+        """
+        return cls(**settings.read_environment(os.environ if environ is None else environ))
+
+    # --- life cycle ---
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
+        """`FastAPI(lifespan=gateway.lifespan)`, `Starlette(lifespan=gateway.lifespan)`, or see `combine_lifespans`."""
+        async with self:
+            yield
+
+    async def __aenter__(self) -> Self:
+        self._entries += 1
+        self._closed = False
+        if self._opened is None or self._opened.loop != current_token():
+            self._open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._leave()
+
+    async def aclose(self) -> None:
+        """Close every connection and answer 503 from now on. Harmless when repeated; entering opens again."""
+        self._entries = 0
+        self._closed = True
+        await self._close()
+
+    async def _leave(self, *, reopenable: bool = False) -> None:
+        self._entries = max(0, self._entries - 1)
+        if self._entries == 0:
+            self._closed = not reopenable
+            await self._close()
+
+    async def _dispatcher(self) -> Dispatcher:
+        """The dispatcher of the running loop, opened on first use when the life cycle was not wired."""
+        opened = self._opened
+        if opened is not None and opened.loop == current_token():
+            return opened.dispatcher
+        if self._closed:
+            raise RequestRejected(
+                503,
+                "This gateway has been closed.",
+                type="service_unavailable_error",
+                code="gateway_closed",
+                retry_after_s=1,
+            )
+        if opened is None:
+            logger.warning(
+                "opened_lazily: no lifespan opened this gateway, so it opened itself on the first request and nobody "
+                "will close it. Add: app = FastAPI(lifespan=gateway.lifespan)"
+            )
+        return self._open().dispatcher
+
+    def _open(self) -> _Opened:
+        # What an earlier loop had opened is dropped, not closed: its sockets belong to a loop that is gone.
+        shared = make_ssl_context(self._library)
+        head_bytes = self._limits.upstream_head_bytes
+        transports: dict[str, Transport] = {}
+        for provider in self._providers.values():
+            if provider.client is not None:
+                transport = HTTPXTransport(provider.client, owned=False, head_bytes=head_bytes)
+            else:
+                transport = HTTPXTransport.make(self._library, shared, head_bytes=head_bytes)
+            transports[provider.name] = transport
+        # Callers' endpoints never go through a client that the user passed, and their connections are never kept.
+        guarded = HTTPXTransport.make(self._library, shared, head_bytes=head_bytes, keepalive=False)
+
+        def transport_for(target: Target) -> Transport:
+            return guarded if target.endpoint is not None else transports[target.provider]
+
+        dispatcher = Dispatcher(
+            providers=self._providers,
+            transport_for=transport_for,
+            slots=Slots(self._limits.concurrency),
+            timeouts=self._timeouts,
+            limits=self._limits,
+            failover_on=self._failover_on,
+            observers=self._observers,
+            mask=self._mask,
+            gateway_id=self._gateway_id,
+            version=__version__,
+        )
+        self._opened = _Opened(current_token(), dispatcher, [*transports.values(), guarded])
+        self._announce()
+        return self._opened
+
+    async def _close(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None and opened.loop == current_token():
+            for transport in opened.transports:
+                await transport.aclose()
+
+    def _announce(self) -> None:
+        names = [_describe(provider) for provider in self._providers.values()]
+        logger.info("opened engine=%s providers=[%s]", self._library.__name__, " ".join(names))
+        if not self._authenticated:
+            logger.info("no_authentication: everybody who reaches this gateway may use it (authenticate=...)")
+
+    # --- ASGI ---
+
+    async def __call__(
+        self,
+        scope: Any,
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        if scope["type"] == "http":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await serve_lifespan(self, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+
+    def __repr__(self) -> str:
+        return f"Gateway(providers=[{', '.join(self._providers)}])"
+
+
+def _by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
+    named: dict[str, Provider] = {}
+    for provider in providers:
+        if not isinstance(provider, Provider):
+            raise ConfigurationError("providers: expected OpenAI(...), Azure(...), VLLM(...) or OpenAICompatible(...)")
+        if provider.name in named:
+            raise ConfigurationError(f"providers: two are named {provider.name!r}; give one of them another name=")
+        if provider.client is not None and not is_client(provider.client):
+            raise ConfigurationError(f"{provider.name}: client: expected an httpx or httpx2 AsyncClient")
+        named[provider.name] = provider
+    return named
+
+
+def _catalogue(providers: Mapping[str, Provider], sequence: Sequence[str] | None) -> Catalogue:
+    if isinstance(sequence, str):
+        raise ConfigurationError("failover_sequence: expected a sequence of names, not one string")
+    facts = {
+        provider.name: ProviderFacts(
+            name=provider.name,
+            kind=provider.kind,
+            models=provider.models,
+            has_endpoint=bool(provider.base_url),
+            takes_endpoint=isinstance(provider, VLLM) and provider.name == "vllm",
+        )
+        for provider in providers.values()
+    }
+    default = None if sequence is None else tuple(settings.read_target(item) for item in sequence)
+    return Catalogue(facts, default)
+
+
+def _allow_list(providers: Mapping[str, Provider]) -> Callable[[Endpoint], bool]:
+    vllm = providers.get("vllm")
+    return AllowList.parse(vllm.allowed_endpoints if isinstance(vllm, VLLM) else (), read_endpoint).allows
+
+
+def _listed(models: Iterable[str], providers: Mapping[str, Provider]) -> tuple[str, ...]:
+    if isinstance(models, str):
+        raise ConfigurationError("models: expected a list of names, not one string")
+    mapped = [name for provider in providers.values() for name in provider.models if name != "*"]
+    return tuple(dict.fromkeys([*models, *mapped]))
+
+
+def _describe(provider: Provider) -> str:
+    if isinstance(provider, Azure):
+        return f"{provider.name}({provider.api_version or 'v1'})"
+    return provider.name

@@ -1,0 +1,161 @@
+"""What every provider is: a name, a place, a key, a model map, and the translation of one call into one request.
+
+A provider never sends anything. Deadlines, cancellation, failover and the rule that a key goes to its own origin only
+exist once, in the dispatch loop and the transport, so that a provider of your own is a subclass of 15 lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from .._values import NO_MODELS, ChatCall, Header, ProviderError, Secret, Target, UpstreamRequest
+from .._wire.body import body_for
+from .._wire.envelope import read_error
+from ..exceptions import ConfigurationError
+
+KeySource = str | Callable[[], str | Awaitable[str]] | None
+"""A key, or a callable (sync or async) that is asked for one before each attempt; a sync one must not block."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_HEADER_VALUE = re.compile(r"[\t -~]*\Z")
+# What the gateway itself decides, so that a provider's `headers=` cannot contradict it.
+_OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding", "via"})
+
+
+class Unservable(Exception):
+    """This provider cannot be asked for this model at all; the attempt fails without a call and the next one starts."""
+
+
+class Provider:
+    """Base of all providers; they are told apart by `name`.
+
+    Args:
+        name: `[a-z0-9][a-z0-9_.-]{0,63}`, unique within a gateway; what callers write in the failover sequence.
+        base_url: absolute http(s) URL; `/chat/completions` is appended. Empty: only caller-named endpoints.
+        api_key: visible ASCII, or a callable that returns it, sync or async, asked before each attempt.
+        models: asked model -> served model; the asked name `*` stands for all others.
+        headers: sent with every request to this provider.
+        prefill: whether the server continues a last `assistant` message.
+        client: an `httpx.AsyncClient` or `httpx2.AsyncClient` for proxies, own certificates, HTTP/2 or in-process
+            upstreams. It stays yours: the gateway never closes it.
+
+    Raises:
+        ConfigurationError: for any of these that cannot work. Its text never holds the key.
+    """
+
+    kind: ClassVar[str] = "compatible"
+    self_hosted: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str,
+        api_key: KeySource = None,
+        models: Mapping[str, str] = NO_MODELS,
+        headers: Mapping[str, str] | None = None,
+        prefill: bool = False,
+        client: Any = None,
+    ) -> None:
+        if not _NAME.match(name):
+            raise ConfigurationError(f"provider name {name!r}: expected [a-z0-9][a-z0-9_.-]{{0,63}}")
+        self.name = name
+        self.base_url = check_url(base_url, f"{name}: base_url") if base_url else ""
+        self.models = check_models(models, name)
+        self.headers = _check_headers(headers or {}, name)
+        self.prefill = prefill
+        self.client = client
+        self._key: Secret | None = None
+        self._ask_key: Callable[[], str | Awaitable[str]] | None = None
+        if isinstance(api_key, str):
+            try:
+                self._key = Secret(api_key)
+            except ValueError as error:
+                raise ConfigurationError(f"{name}: api_key: {error}") from None
+        elif callable(api_key):
+            self._ask_key = api_key
+        elif api_key is not None:
+            raise ConfigurationError(f"{name}: api_key: expected a string or a callable")
+
+    # --- what a subclass may override ---
+
+    def url(self, target: Target) -> str:
+        """Where `target` is asked. Raises Unservable when its model cannot be named here."""
+        return f"{target.endpoint.origin}/v1/chat/completions" if target.endpoint else f"{self.base_url}/chat/completions"
+
+    def authorize(self, key: str) -> list[Header]:
+        """The headers that carry the key."""
+        return [(b"authorization", b"Bearer " + key.encode("ascii"))]
+
+    def read_error(self, status: int, headers: Sequence[Header], body: bytes) -> ProviderError:
+        """What the body of an answer that is no success says. Never raises."""
+        return read_error(body)
+
+    # --- what the dispatch loop calls ---
+
+    async def key(self) -> Secret | None:
+        """The configured key. Raises whatever the callable raises, or ValueError for a key that is no visible ASCII."""
+        if self._ask_key is None:
+            return self._key
+        key = self._ask_key()
+        return Secret(key if isinstance(key, str) else await key)
+
+    def prepare(
+        self, call: ChatCall, target: Target, key: Secret | None, forwarded: Sequence[Header], connect_s: float
+    ) -> UpstreamRequest:
+        """The one request that asks `target`. `forwarded` is what the gateway sends to every provider.
+
+        `key` is the configured key for the configured endpoint, or the caller's for the caller's endpoint: the two
+        never mix, because this is given just one.
+        """
+        own = [] if target.endpoint else self.headers
+        return UpstreamRequest(
+            url=self.url(target),
+            headers=[*forwarded, *own, *(self.authorize(key.reveal()) if key else ())],
+            body=body_for(call, target.model),
+            connect_s=connect_s,
+        )
+
+    @property
+    def static_secrets(self) -> list[str]:
+        """What must never be shown: the key, and the values of configured headers."""
+        return [value.decode("ascii") for _, value in self.headers] + ([self._key.reveal()] if self._key else [])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r})"
+
+
+def check_url(url: str, what: str) -> str:
+    """An operator's base URL without its trailing slashes. Raises ConfigurationError, without the URL in its text."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not url.isascii() or any(char <= " " or char == "\x7f" for char in url):
+        raise ConfigurationError(f"{what}: expected an absolute http(s) URL")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ConfigurationError(f"{what}: userinfo, query and fragment are not allowed (keys go to api_key=)")
+    return url.rstrip("/")
+
+
+def check_models(models: Mapping[str, str], what: str) -> Mapping[str, str]:
+    for asked, served in models.items():
+        if not (isinstance(asked, str) and asked and isinstance(served, str) and served):
+            raise ConfigurationError(f"{what}: models: expected a mapping of non-empty strings to non-empty strings")
+    return dict(models)
+
+
+def _check_headers(headers: Mapping[str, str], name: str) -> list[Header]:
+    checked: list[Header] = []
+    for key, value in headers.items():
+        if not _HEADER_NAME.match(key) or not _HEADER_VALUE.match(value):
+            raise ConfigurationError(f"{name}: headers: {key!r} is no header name, or its value is no printable ASCII")
+        if key.lower() in _OURS or key.lower().startswith("x-opengateway-"):
+            raise ConfigurationError(f"{name}: headers: {key} belongs to the gateway")
+        checked.append((key.lower().encode("ascii"), value.encode("ascii")))
+    return checked

@@ -1,0 +1,39 @@
+"""Any other server that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from .._values import NO_MODELS
+from .base import KeySource, Provider
+
+
+class OpenAICompatible(Provider):
+    """`OpenAICompatible("groq", base_url="https://api.groq.com/openai/v1", api_key=...)`.
+
+    See Provider for the arguments and for what is raised.
+    """
+
+    kind: ClassVar[str] = "compatible"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str,
+        api_key: KeySource = None,
+        models: Mapping[str, str] = NO_MODELS,
+        headers: Mapping[str, str] | None = None,
+        prefill: bool = False,
+        client: Any = None,
+    ) -> None:
+        super().__init__(
+            name=name,
+            base_url=base_url,
+            api_key=api_key,
+            models=models,
+            headers=headers,
+            prefill=prefill,
+            client=client,
+        )

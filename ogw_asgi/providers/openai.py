@@ -1,0 +1,46 @@
+"""OpenAI itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from .._values import NO_MODELS
+from .base import KeySource, Provider
+
+
+class OpenAI(Provider):
+    """OpenAI's own API. `organization` and `project` become the headers that its SDK sends.
+
+    See Provider for the other arguments and for what is raised.
+    """
+
+    kind: ClassVar[str] = "openai"
+
+    def __init__(
+        self,
+        *,
+        api_key: KeySource = None,
+        base_url: str = "https://api.openai.com/v1",
+        organization: str | None = None,
+        project: str | None = None,
+        name: str = "openai",
+        models: Mapping[str, str] = NO_MODELS,
+        headers: Mapping[str, str] | None = None,
+        prefill: bool = False,
+        client: Any = None,
+    ) -> None:
+        all_headers = dict(headers or {})
+        if organization:
+            all_headers["openai-organization"] = organization
+        if project:
+            all_headers["openai-project"] = project
+        super().__init__(
+            name=name,
+            base_url=base_url,
+            api_key=api_key,
+            models=models,
+            headers=all_headers,
+            prefill=prefill,
+            client=client,
+        )

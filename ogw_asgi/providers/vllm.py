@@ -1,0 +1,48 @@
+"""A vLLM server, or several that callers name (contract, sections 2 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from .._values import NO_MODELS
+from .base import KeySource, Provider, check_url
+
+
+class VLLM(Provider):
+    """A self-hosted vLLM server.
+
+    Args:
+        endpoint: its URL, with or without a trailing `/v1`. None: only caller-named endpoints.
+        allowed_endpoints: exact origins that callers may name in `x-opengateway-vllm-endpoint`; none out of the box.
+            The configured key never goes there, and connections there are never kept.
+
+    See Provider for the other arguments and for what is raised.
+    """
+
+    kind: ClassVar[str] = "vllm"
+    self_hosted: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        api_key: KeySource = None,
+        allowed_endpoints: Iterable[str] = (),
+        name: str = "vllm",
+        models: Mapping[str, str] = NO_MODELS,
+        headers: Mapping[str, str] | None = None,
+        prefill: bool = True,
+        client: Any = None,
+    ) -> None:
+        base = check_url(endpoint, f"{name}: endpoint").removesuffix("/v1") + "/v1" if endpoint else ""
+        self.allowed_endpoints = tuple(allowed_endpoints)
+        super().__init__(
+            name=name,
+            base_url=base,
+            api_key=api_key,
+            models=models,
+            headers=headers,
+            prefill=prefill,
+            client=client,
+        )

@@ -1,0 +1,225 @@
+"""Settings: what is checked at construction, and what the environment says (contract, section 8).
+
+Errors here are `ConfigurationError`s that name the setting and what was expected, and never hold a key's value.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from ._values import Breaker, Limits, TargetName, Timeouts
+from .auth.bearer import bearer_tokens
+from .exceptions import ConfigurationError
+from .providers import VLLM, Azure, OpenAI, OpenAICompatible, Provider
+
+FAILOVER_ON = frozenset({"context_length", "content_filter", "unsupported_parameter"})
+
+_KNOWN = frozenset(
+    {
+        "OGW_BEARER_TOKENS",
+        "OGW_FAILOVER_SEQUENCE",
+        "OGW_HEARTBEAT_MS",
+        "OGW_IDLE_TIMEOUT_MS",
+        "OGW_MAX_BODY_BYTES",
+        "OGW_MODELS",
+        "OGW_ON_STREAM_BREAK",
+        "OGW_PROVIDERS",
+        "OGW_REDIS_URL",
+        "OGW_SUCCESS_STATUS",
+        "OGW_TIMEOUT_MS",
+        "OGW_VLLM_ALLOWED_ENDPOINTS",
+    }
+)
+
+
+def later(setting: str) -> ConfigurationError:
+    return ConfigurationError(f"{setting}: comes with a later release; this one does without it")
+
+
+def check_timeouts(timeouts: Timeouts) -> Timeouts:
+    for field in fields(timeouts):
+        value = getattr(timeouts, field.name)
+        if field.name in ("hedge_after_s", "heartbeat_s"):
+            if value is not None:
+                raise later(f"timeouts: {field.name}")
+        elif value is not None or field.name != "total_s":
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise ConfigurationError(f"timeouts: {field.name}: expected a positive number of seconds")
+    return timeouts
+
+
+def check_limits(limits: Limits) -> Limits:
+    for field in fields(limits):
+        value = getattr(limits, field.name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigurationError(f"limits: {field.name}: expected a positive integer")
+    if limits.attempts > 16:
+        raise ConfigurationError("limits: attempts: expected at most 16")
+    return limits
+
+
+def check_breaker(breaker: Breaker) -> None:
+    if breaker != Breaker():
+        raise later("breaker")
+
+
+def check_stream_break(policy: str) -> None:
+    if policy in ("continue", "hold"):
+        raise later(f"on_stream_break={policy!r}")
+    if policy != "error":
+        raise ConfigurationError("on_stream_break: expected 'error', 'continue' or 'hold'")
+
+
+def check_success_status(status: int) -> int:
+    if status not in (200, 201):
+        raise ConfigurationError("success_status: expected 200 or 201")
+    return status
+
+
+def check_failover_on(reasons: frozenset[str]) -> frozenset[str]:
+    if not reasons <= FAILOVER_ON:
+        raise ConfigurationError(f"failover_on: expected a subset of {sorted(FAILOVER_ON)}")
+    return reasons
+
+
+def read_target(item: str) -> TargetName:
+    """`provider` or `provider/model`, split at the first slash."""
+    provider, slash, model = item.partition("/")
+    if not provider or (slash and not model):
+        raise ConfigurationError(f"failover_sequence: {item!r}: expected 'provider' or 'provider/model'")
+    return TargetName(provider, model or None)
+
+
+def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments for `Gateway` that the environment holds. Empty variables count as absent.
+
+    Raises ConfigurationError, naming the variable. Unknown `OGW_*` names are logged once: container platforms inject
+    variables of their own.
+    """
+    env = {name: value.strip() for name, value in environ.items() if value.strip()}
+    unknown = sorted(name for name in env if name.startswith("OGW_") and name not in _KNOWN)
+    if unknown:
+        logging.getLogger("ogw_asgi").warning("unknown_settings names=%s", ",".join(unknown))
+    arguments: dict[str, Any] = {"providers": _providers(env)}
+    if "OGW_FAILOVER_SEQUENCE" in env:
+        sequence = _json(env, "OGW_FAILOVER_SEQUENCE", list)
+        if not all(isinstance(item, str) for item in sequence):
+            raise ConfigurationError("OGW_FAILOVER_SEQUENCE: expected a JSON array of strings")
+        arguments["failover_sequence"] = sequence
+    arguments["timeouts"] = _timeouts(env)
+    if "OGW_ON_STREAM_BREAK" in env:
+        arguments["on_stream_break"] = env["OGW_ON_STREAM_BREAK"]
+    if "OGW_BEARER_TOKENS" in env:
+        arguments["authenticate"] = bearer_tokens(_tokens(env))
+    if "OGW_SUCCESS_STATUS" in env:
+        arguments["success_status"] = _integer(env, "OGW_SUCCESS_STATUS")
+    if "OGW_MAX_BODY_BYTES" in env:
+        arguments["limits"] = replace(Limits(), body_bytes=_integer(env, "OGW_MAX_BODY_BYTES"))
+    if "OGW_REDIS_URL" in env:
+        raise later("OGW_REDIS_URL")
+    return arguments
+
+
+def _providers(env: Mapping[str, str]) -> list[Provider]:
+    models = _models(env)
+    found: list[Provider] = []
+    if "OPENAI_API_KEY" in env or "OPENAI_BASE_URL" in env:
+        found.append(
+            OpenAI(
+                api_key=env.get("OPENAI_API_KEY"),
+                base_url=env.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),
+                models=models.pop("openai", {}),
+            )
+        )
+    if "AZURE_OPENAI_ENDPOINT" in env:
+        token = env.get("AZURE_OPENAI_AD_TOKEN")
+        found.append(
+            Azure(
+                endpoint=env["AZURE_OPENAI_ENDPOINT"],
+                api_key=env.get("AZURE_OPENAI_API_KEY") or token,
+                bearer="AZURE_OPENAI_API_KEY" not in env and token is not None,
+                api_version=env.get("OPENAI_API_VERSION"),
+                models=models.pop("azure", {}),
+            )
+        )
+    allowed = [entry.strip() for entry in env.get("OGW_VLLM_ALLOWED_ENDPOINTS", "").split(",") if entry.strip()]
+    if "VLLM_ENDPOINT" in env or allowed:
+        found.append(
+            VLLM(
+                endpoint=env.get("VLLM_ENDPOINT"),
+                api_key=env.get("VLLM_API_KEY"),
+                allowed_endpoints=allowed,
+                models=models.pop("vllm", {}),
+            )
+        )
+    others = _json(env, "OGW_PROVIDERS", dict) if "OGW_PROVIDERS" in env else {}
+    for name, entry in others.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("base_url"), str):
+            raise ConfigurationError(f"OGW_PROVIDERS: {name}: expected an object with base_url and api_key_env")
+        if not entry.keys() <= {"base_url", "api_key_env"}:
+            raise ConfigurationError(f"OGW_PROVIDERS: {name}: expected no other fields than base_url and api_key_env")
+        variable = entry.get("api_key_env")
+        if variable is not None and (not isinstance(variable, str) or variable not in env):
+            raise ConfigurationError(f"OGW_PROVIDERS: {name}: api_key_env: no such variable is set")
+        found.append(
+            OpenAICompatible(
+                name,
+                base_url=entry["base_url"],
+                api_key=env[variable] if variable else None,
+                models=models.pop(name, {}),
+            )
+        )
+    if models:
+        raise ConfigurationError(f"OGW_MODELS: no provider is named {', '.join(sorted(models))}")
+    return found
+
+
+def _timeouts(env: Mapping[str, str]) -> Timeouts:
+    timeouts = Timeouts()
+    if "OGW_TIMEOUT_MS" in env:
+        timeouts = replace(timeouts, first_chunk_s=_integer(env, "OGW_TIMEOUT_MS") / 1000)
+    if "OGW_IDLE_TIMEOUT_MS" in env:
+        timeouts = replace(timeouts, idle_s=_integer(env, "OGW_IDLE_TIMEOUT_MS") / 1000)
+    if "OGW_HEARTBEAT_MS" in env:
+        timeouts = replace(timeouts, heartbeat_s=_integer(env, "OGW_HEARTBEAT_MS") / 1000)
+    return timeouts
+
+
+def _tokens(env: Mapping[str, str]) -> Any:
+    """Tokens separated by commas, or a JSON object: principal -> array of tokens."""
+    text = env["OGW_BEARER_TOKENS"]
+    if not text.startswith("{"):
+        return [token.strip() for token in text.split(",") if token.strip()]
+    tokens = _json(env, "OGW_BEARER_TOKENS", dict)
+    for theirs in tokens.values():
+        if not isinstance(theirs, list) or not all(isinstance(token, str) for token in theirs):
+            raise ConfigurationError("OGW_BEARER_TOKENS: expected a JSON object: principal -> array of tokens")
+    return tokens
+
+
+def _models(env: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    models = _json(env, "OGW_MODELS", dict) if "OGW_MODELS" in env else {}
+    if not all(isinstance(table, dict) for table in models.values()):
+        raise ConfigurationError("OGW_MODELS: expected a JSON object: provider -> {asked: served}")
+    return dict(models)
+
+
+def _json(env: Mapping[str, str], name: str, kind: type) -> Any:
+    try:
+        value = json.loads(env[name])
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{name}: expected JSON: an {'array' if kind is list else 'object'}")
+    return value
+
+
+def _integer(env: Mapping[str, str], name: str) -> int:
+    if not (env[name].isascii() and env[name].isdigit() and len(env[name]) <= 12):
+        raise ConfigurationError(f"{name}: expected a positive integer")
+    return int(env[name])

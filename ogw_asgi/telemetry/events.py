@@ -1,0 +1,93 @@
+"""What happened, as frozen values. A sink is anything with one method, `on_event`.
+
+No event ever holds a key, a header's value, a prompt, an answer or a URL. Units are in the names.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .._values import AttemptRecord
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """A call goes out to a provider. `number` counts from 1 within the request."""
+
+    request_id: str
+    provider: str
+    model: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """An attempt has its first chunk, or has failed. `misconfigured`: our key, deployment, URL or bill is at fault."""
+
+    request_id: str
+    attempt: AttemptRecord
+    misconfigured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBroken:
+    """A stream that had begun did not reach its end; the caller was told so (contract, section 5)."""
+
+    request_id: str
+    provider: str
+    cause: str
+    delivered_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnded:
+    """The last event of every request that was planned.
+
+    Attributes:
+        outcome: `ok`, `refused` (one provider's refusal was passed on), `failed` (every attempt failed), `broken` (the
+            stream broke after it had begun) or `left` (the caller went away).
+        status: what the caller got; None when the caller left before the head.
+        provider: who answered, or whose refusal was passed on.
+        duration_ms: from the body's last byte to the end of the answer.
+    """
+
+    request_id: str
+    outcome: str
+    status: int | None
+    provider: str | None
+    attempts: Sequence[AttemptRecord]
+    duration_ms: int
+    stream: bool
+    principal: str | None
+
+
+Event = AttemptStarted | AttemptEnded | StreamBroken | RequestEnded
+
+
+class Sink(Protocol):
+    """Called synchronously, on the event loop, for every event: it must not block. What it raises is logged, not felt."""
+
+    def on_event(self, event: Event, /) -> None: ...
+
+
+class Observers:
+    """The sinks of one gateway. Events are passed as functions, so that none is built when nobody listens."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = tuple(sinks)
+
+    def tell(self, build: Callable[[], Event]) -> None:
+        if not self._sinks:
+            return
+        event = build()
+        for sink in self._sinks:
+            try:
+                sink.on_event(event)
+            except Exception as error:
+                # Without the text: a sink's exception may hold anything.
+                logging.getLogger("ogw_asgi").error(
+                    "sink_failed sink=%s error=%s", type(sink).__name__, type(error).__name__
+                )
