@@ -118,7 +118,7 @@ class ChatCall:
 class Principal:
     """Who is calling, and what they may use; None means no restriction.
 
-    `endpoints` says whether `x-opengateway-vllm-endpoint` may be used at all; it narrows the allow-list, never widens it.
+    `endpoints`: whether `x-opengateway-vllm-endpoint` may be used at all; it narrows the allow-list, never widens it.
     """
 
     id: str

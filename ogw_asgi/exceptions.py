@@ -25,7 +25,8 @@ class RequestRejected(OGWError):
     Attributes:
         status: the HTTP status.
         message, type, param, code: the fields of OpenAI's envelope; `param` and `code` may be None.
-        retry_after_s: seconds after which a retry makes sense, or None; rendered as `retry-after` (1..60) and `retry-after-ms`.
+        retry_after_s: after how long a retry makes sense, or None; rendered as `retry-after` (1..60) and
+            `retry-after-ms`.
         should_retry: False renders `x-should-retry: false`, for causes that will not pass within seconds.
         close: the request's body was left unread, so the connection must not be used again.
         allow: the methods of a 405.

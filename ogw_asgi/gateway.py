@@ -96,6 +96,7 @@ class Gateway:
         settings.check_breaker(breaker or Breaker())
         settings.check_stream_break(on_stream_break)
         self._failover_on = settings.check_failover_on(frozenset(failover_on))
+        self.success_status = settings.check_success_status(success_status)
         self._library = preferred_library() if engine == "auto" else load_library(engine)
         self._gateway_id = secrets.token_hex(8)
         self._observers = Observers([LogSink(), *sinks])
@@ -115,7 +116,7 @@ class Gateway:
                 authenticator=authenticate,
                 timeouts=self._timeouts,
                 limits=self._limits,
-                success_status=settings.check_success_status(success_status),
+                success_status=self.success_status,
                 gateway_id=self._gateway_id,
                 observers=self._observers,
                 models=_listed(models, self._providers),

@@ -47,9 +47,10 @@ def check_timeouts(timeouts: Timeouts) -> Timeouts:
         if field.name in ("hedge_after_s", "heartbeat_s"):
             if value is not None:
                 raise later(f"timeouts: {field.name}")
-        elif value is not None or field.name != "total_s":
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ConfigurationError(f"timeouts: {field.name}: expected a positive number of seconds")
+        elif value is None and field.name == "total_s":
+            continue
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise ConfigurationError(f"timeouts: {field.name}: expected a positive number of seconds")
     return timeouts
 
 

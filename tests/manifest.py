@@ -1,11 +1,13 @@
 """The two sides of the contract: the statements of `docs/contract.md`, and the tests that name them.
 
-Both are read as text: the document by its marks, the tests by their syntax trees, so that no test module is imported and a
-marker behind a missing extra still counts. `python -m tests.manifest` prints one line per section and every orphan.
+Both are read as text: the document by its marks, the tests by their syntax trees, so that no test module is
+imported and a marker behind a missing extra still counts. `python -m tests.manifest` prints a line per section
+and each orphan.
 
-A statement is an id in square brackets inside a code span. The table under "Deferred" lists, in its first column, the
-ids of what comes later (`4.breaker.*` stands for all that begin so). A test names ids with `pytest.mark.contract("1.created")`,
-also as `pytestmark`, on a class, or on a `pytest.param`; an alias must be called `contract`.
+A statement is an id in square brackets inside a code span. The table under "Deferred" lists, in its first column,
+the ids of what comes later (`4.breaker.*` stands for all that begin so). A test names ids with
+`pytest.mark.contract("1.created")`: as a decorator, as `pytestmark`, on a class or on a `pytest.param`; an alias of
+the mark must be called `contract`. A function of the module that hands its `*ids` on to the mark counts as the mark.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _CODE_SPAN = re.compile(r"`([^`]+)`")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What `contract.md` says: `marks` in their order, repeats included, and the ids or prefixes listed as deferred."""
+    """What `contract.md` says: `marks` in order, repeats included, and the ids or prefixes deferred."""
 
     marks: tuple[str, ...]
     deferred: tuple[str, ...]
@@ -39,9 +41,9 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Citations:
-    """What the tests say: id -> the tests that name it, and the places whose markers cannot be read without running them.
+    """What the tests say: id -> the tests that name it, and where a marker is that only running could read.
 
-    An id that is named where no test stands (a helper's decorator, the `pytestmark` of a module without tests) has an empty set.
+    An id that is named where no test stands (a helper's decorator, a table that nothing uses) has an empty set.
     """
 
     tests: Mapping[str, frozenset[str]]
@@ -104,8 +106,15 @@ class _Reader:
         self._name = name
         self._tests = tests
         self._unreadable = unreadable
+        self._used: set[str] = set()
+        self._makers: dict[str, int] = {}
+        """Functions that hand their `*ids` on to the mark, and how many arguments stand in front of the ids."""
 
     def read(self, module: ast.Module) -> None:
+        loaded = (node for node in ast.walk(module) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+        self._used = {node.id for node in loaded}
+        functions = (node for node in ast.walk(module) if isinstance(node, ast.FunctionDef))
+        self._makers = {node.name: len(node.args.posonlyargs + node.args.args) for node in functions if _hands_on(node)}
         self._scope(module, self._name)
 
     def _scope(self, scope: ast.Module | ast.ClassDef, path: str) -> None:
@@ -122,18 +131,44 @@ class _Reader:
             elif "pytestmark" in _assigned(node):
                 self._take([node], below)
             else:
-                # A table of cases, made to be parametrized over: it is cited as itself, under the name it is bound to.
-                self._take([node], {f"{path}::{name}" for name in _assigned(node)} or {f"{path}:{node.lineno}"})
+                # A table of cases to parametrize over counts as itself, if anything uses it.
+                names = _assigned(node)
+                here = {f"{path}::{name}" for name in names if name in self._used}
+                self._take([node], here if names else {f"{path}:{node.lineno}"})
 
     def _take(self, nodes: Iterable[ast.AST], names: set[str]) -> None:
-        for call in (found for node in nodes for found in ast.walk(node)):
-            if not (isinstance(call, ast.Call) and _is_marker(call.func)):
+        for call in (found for node in nodes for found in ast.walk(node) if isinstance(found, ast.Call)):
+            if isinstance(call.func, ast.Name) and call.func.id in self._makers:
+                args = call.args[self._makers[call.func.id] :]
+                readable = True
+            elif _is_marker(call.func) and not self._in_maker(names, call):
+                args = call.args
+                readable = bool(args) and not call.keywords
+            else:
                 continue
-            ids = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-            if not call.args or call.keywords or len(ids) != len(call.args):
+            ids = [arg.value for arg in args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            if not readable or len(ids) != len(args):
                 self._unreadable.append(f"{self._name}:{call.lineno}")
             for statement in ids:
                 self._tests.setdefault(statement, set()).update(names)
+
+    def _in_maker(self, names: set[str], call: ast.Call) -> bool:
+        """Whether this is the place where a maker hands its ids on: what it is called with counts instead."""
+        return any(name.rpartition("::")[2] in self._makers for name in names) and _starred(call) is not None
+
+
+def _hands_on(function: ast.FunctionDef) -> bool:
+    ids = function.args.vararg
+    calls = (node for node in ast.walk(function) if isinstance(node, ast.Call) and _is_marker(node.func))
+    return ids is not None and any(_starred(call) == ids.arg for call in calls)
+
+
+def _starred(call: ast.Call) -> str | None:
+    """`ids` of a marker that is called as `contract(*ids)`."""
+    match call:
+        case ast.Call(args=[ast.Starred(value=ast.Name(id=name))], keywords=[]):
+            return name
+    return None
 
 
 def _is_marker(func: ast.expr) -> bool:
@@ -142,7 +177,9 @@ def _is_marker(func: ast.expr) -> bool:
     if not (isinstance(func, ast.Attribute) and func.attr == "contract"):
         return False
     owner = func.value
-    return (isinstance(owner, ast.Attribute) and owner.attr == "mark") or (isinstance(owner, ast.Name) and owner.id == "mark")
+    return (isinstance(owner, ast.Attribute) and owner.attr == "mark") or (
+        isinstance(owner, ast.Name) and owner.id == "mark"
+    )
 
 
 def _assigned(node: ast.stmt) -> list[str]:

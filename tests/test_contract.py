@@ -1,4 +1,4 @@
-"""The contract and the tests name each other: no statement without a test, no test of a statement that is not there.
+"""The contract and the tests name each other: no statement without a test, no test without a statement.
 
 The second half proves on small documents that the check can fail.
 """
@@ -26,7 +26,7 @@ def orphans() -> Orphans:
     return find_orphans(project_document(), project_citations())
 
 
-# --- the project ----------------------------------------------------------------------------------------------------
+# --- the project -----------------------------------------------------------------------------------------
 
 
 def test_every_statement_that_holds_today_is_named_by_a_test(orphans: Orphans) -> None:
@@ -70,11 +70,12 @@ def test_every_link_inside_the_contract_leads_to_a_heading() -> None:
     assert links <= headings
 
 
-# --- the reader of the document -------------------------------------------------------------------------------------
+# --- the reader of the document --------------------------------------------------------------------------
 
 DOCUMENT = """\
 ## 1. The endpoint
-Answers 201 `[1.created]`, ends in `[DONE]`, takes `["a","b"]`. Cools down `[4.cooldown.rate]` and later `[4.cooldown.money]`.
+Answers 201 `[1.created]`, ends in `[DONE]`, takes `["a","b"]`.
+Cools down `[4.cooldown.rate]` and later `[4.cooldown.money]`.
 
 ## Deferred
 | deferred | what | until then |
@@ -108,7 +109,7 @@ def test_a_pattern_defers_what_begins_with_it_and_a_plain_id_only_itself(stateme
     assert read_document(DOCUMENT).is_deferred(statement) is deferred
 
 
-# --- the reader of the tests ----------------------------------------------------------------------------------------
+# --- the reader of the tests -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -122,15 +123,19 @@ def test_a_pattern_defers_what_begins_with_it_and_a_plain_id_only_itself(stateme
         pytest.param("@contract('1.a')\nasync def test_x(): ...", {"1.a": {"t.py::test_x"}}, id="alias-async"),
         pytest.param("@mark.contract('1.a')\ndef test_x(): ...", {"1.a": {"t.py::test_x"}}, id="mark-imported"),
         pytest.param(
-            "pytestmark = [pytest.mark.anyio, pytest.mark.contract('1.a')]\ndef test_x(): ...\nclass TestY:\n    def test_z(self): ...",
+            "pytestmark = [pytest.mark.anyio, pytest.mark.contract('1.a')]\ndef test_x(): ..."
+            "\nclass TestY:\n    def test_z(self): ...",
             {"1.a": {"t.py::test_x", "t.py::TestY::test_z"}},
             id="pytestmark-of-a-module",
         ),
         pytest.param(
-            "pytestmark: list = [contract('1.a')]\ndef test_x(): ...", {"1.a": {"t.py::test_x"}}, id="annotated-pytestmark"
+            "pytestmark: list = [contract('1.a')]\ndef test_x(): ...",
+            {"1.a": {"t.py::test_x"}},
+            id="annotated-pytestmark",
         ),
         pytest.param(
-            "@contract('1.a')\nclass TestY:\n    pytestmark = contract('1.b')\n    def test_z(self): ...\n    def helper(self): ...",
+            "@contract('1.a')\nclass TestY:\n    pytestmark = contract('1.b')\n    def test_z(self): ..."
+            "\n    def helper(self): ...",
             {"1.a": {"t.py::TestY::test_z"}, "1.b": {"t.py::TestY::test_z"}},
             id="class",
         ),
@@ -140,12 +145,29 @@ def test_a_pattern_defers_what_begins_with_it_and_a_plain_id_only_itself(stateme
             {"1.a": {"t.py::test_x"}, "1.b": {"t.py::test_x"}},
             id="param",
         ),
-        pytest.param("CASES = [pytest.param(1, marks=contract('1.a'))]", {"1.a": {"t.py::CASES"}}, id="table-of-cases"),
+        pytest.param(
+            "CASES = [pytest.param(1, marks=contract('1.a'))]\n@parametrize('n', CASES)\ndef test_x(n): ...",
+            {"1.a": {"t.py::CASES"}},
+            id="table-of-cases",
+        ),
+        pytest.param(
+            "CASES = [pytest.param(1, marks=contract('1.a'))]", {"1.a": set()}, id="an-unused-table-proves-nothing"
+        ),
+        pytest.param(
+            "def row(a, b, *ids, name=''):\n    return pytest.param(a, b, marks=contract(*ids))"
+            "\n@parametrize('a, b', [row('1.x', 2, '1.a', '1.b', name='n'), row(1, 2)])\ndef test_x(a, b): ...",
+            {"1.a": {"t.py::test_x"}, "1.b": {"t.py::test_x"}},
+            id="maker-that-hands-its-ids-on",
+        ),
         pytest.param("CASES.append(case(contract('1.a')))", {"1.a": {"t.py:1"}}, id="bare-statement"),
         pytest.param("def cases():\n    yield contract('1.a')", {"1.a": {"t.py::cases"}}, id="maker-of-cases"),
         pytest.param("@contract('1.a')\ndef helper(): ...", {"1.a": set()}, id="a-helper-proves-nothing"),
         pytest.param("pytestmark = contract('1.a')", {"1.a": set()}, id="a-module-without-tests-proves-nothing"),
-        pytest.param("'''@contract('1.a')'''\nother.contract('1.b')\n# contract('1.c')", {}, id="neither-text-nor-other-calls"),
+        pytest.param(
+            "'''@contract('1.a')'''\nother.contract('1.b')\n# contract('1.c')",
+            {},
+            id="neither-text-nor-other-calls",
+        ),
     ],
 )
 def test_a_marker_counts_for_the_tests_that_carry_it(source: str, expected: dict[str, set[str]]) -> None:
@@ -155,13 +177,26 @@ def test_a_marker_counts_for_the_tests_that_carry_it(source: str, expected: dict
 
 
 @pytest.mark.parametrize(
-    "marker", ["contract(NAME)", "contract('1.a', NAME)", "contract(*IDS)", "contract()", "contract('1.a', id='1.b')", "contract(1)"]
+    "marker",
+    [
+        "contract(NAME)",
+        "contract('1.a', NAME)",
+        "contract(*IDS)",
+        "contract()",
+        "contract('1.a', id='1.b')",
+        "contract(1)",
+    ],
 )
 def test_a_marker_that_only_running_it_could_read_is_reported(marker: str) -> None:
     assert read_tests({"t.py": f"\n@{marker}\ndef test_x(): ..."}).unreadable == ("t.py:2",)
 
 
-# --- the comparison -------------------------------------------------------------------------------------------------
+def test_a_maker_of_rows_that_is_called_without_plain_strings_is_reported() -> None:
+    source = "def row(a, *ids):\n    return contract(*ids)\n@row(1, NAME)\ndef test_x(): ..."
+    assert read_tests({"t.py": source}).unreadable == ("t.py:3",)
+
+
+# --- the comparison --------------------------------------------------------------------------------------
 
 
 def compare(document: str, source: str) -> Orphans:
@@ -181,10 +216,16 @@ def test_a_contract_whose_every_statement_is_proven_or_deferred_has_no_orphans()
     [
         pytest.param(WHOLE + "`[2.new]`", PROVEN, "no test proves: 2.new", id="statement-without-test"),
         pytest.param(
-            WHOLE + "`[2.new]`", PROVEN + "\n@contract('2.new')\ndef helper(): ...", "no test proves: 2.new", id="only-a-helper"
+            WHOLE + "`[2.new]`",
+            PROVEN + "\n@contract('2.new')\ndef helper(): ...",
+            "no test proves: 2.new",
+            id="only-a-helper",
         ),
         pytest.param(
-            WHOLE, PROVEN + "\n@contract('9.gone')\ndef test_y(): ...", "named by a test, not in the document: 9.gone", id="unknown"
+            WHOLE,
+            PROVEN + "\n@contract('9.gone')\ndef test_y(): ...",
+            "named by a test, not in the document: 9.gone",
+            id="unknown",
         ),
         pytest.param(
             WHOLE,
@@ -206,7 +247,10 @@ def test_a_contract_whose_every_statement_is_proven_or_deferred_has_no_orphans()
             id="defers-nothing",
         ),
         pytest.param(
-            WHOLE, PROVEN + "\n@contract(X)\ndef test_y(): ...", "marker without plain strings: t.py:3", id="unreadable"
+            WHOLE,
+            PROVEN + "\n@contract(X)\ndef test_y(): ...",
+            "marker without plain strings: t.py:3",
+            id="unreadable",
         ),
     ],
 )

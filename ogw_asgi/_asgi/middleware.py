@@ -21,9 +21,9 @@ class GatewayMiddleware:
     """`app.add_middleware(GatewayMiddleware, gateway=gateway)`: POST /chat/completions on the host itself.
 
     Without `prefix` it answers POST on `/chat/completions` and `/v1/chat/completions` and nothing else. With
-    `prefix="/llm"` everything below that path is the gateway's, 404 and 405 included. All else goes to the host with the
-    same scope, receive and send, websockets and lifespan included. It sees the lifespan, so it opens and closes the
-    gateway by itself.
+    `prefix="/llm"` everything below that path is the gateway's, 404 and 405 included. All else goes to the host with
+    the same scope, receive and send, websockets and lifespan included. It sees the lifespan, so it opens and closes
+    the gateway by itself.
 
     Raises ConfigurationError for a prefix that does not begin with a slash or that ends with one.
     """

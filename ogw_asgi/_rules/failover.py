@@ -157,9 +157,7 @@ class Failover:
 
     def _untried(self, current: Target) -> set[Target]:
         return {
-            target
-            for target in self._plan.targets[self._position :]
-            if target != current and target not in self._tried
+            target for target in self._plan.targets[self._position :] if target != current and target not in self._tried
         }
 
     def _limit_s(self, others: int) -> float:

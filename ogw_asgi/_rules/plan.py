@@ -197,6 +197,4 @@ def _forbidden(message: str, code: str, param: str) -> RequestRejected:
 
 
 def _no_provider(message: str) -> RequestRejected:
-    return RequestRejected(
-        503, message, type="service_unavailable_error", code="no_provider", should_retry=False
-    )
+    return RequestRejected(503, message, type="service_unavailable_error", code="no_provider", should_retry=False)

@@ -2,8 +2,8 @@
 
 Everything that decides whether a failure moves on lives in this file; `classify.py` only walks it. A row
 holds when all the predicates it names hold. Rows that look at codes stand before rows that look at texts, and
-no text row covers a 401 or a 5xx: servers reword messages, so words never overrule what a status says. Pure: no
-clock, no I/O.
+no text row covers a 401 or a 5xx: servers reword messages, so words never overrule what a status says.
+Pure: no clock, no I/O.
 """
 
 from __future__ import annotations

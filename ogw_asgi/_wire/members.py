@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]  # public in fact, not in typeshed
 from typing import Any, Never
 
 _skip = re.compile(r"[ \t\n\r]*").match

@@ -120,7 +120,7 @@ class SSEDecoder:
         if self._too_large:
             raise EventTooLarge("an event of the stream is too large")
         frames: list[Event | Comment] = []
-        self._read(bytes(self._rest), frames)
+        self._read(bytes(self._rest.removesuffix(b"\n")), frames)
         self._rest.clear()
         return frames
 

@@ -1,4 +1,4 @@
-"""EXTENSION: what differs between providers, as pure translation. No I/O: requests are prepared here, sent elsewhere."""
+"""EXTENSION: what differs between providers, as pure translation: requests are prepared here, sent elsewhere."""
 
 from .azure import Azure
 from .base import Provider

@@ -1,4 +1,4 @@
-"""Azure OpenAI: the v1 surface, and classic deployments with a dated api-version (contract, section 4; Azure's docs)."""
+"""Azure OpenAI: the v1 surface, and classic deployments with a dated api-version."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Azure(Provider):
     Args:
         endpoint: `https://RESOURCE.openai.azure.com` (or `.services.ai.azure.com`), with or without `/openai/v1`.
         api_key: a string is sent as `api-key`; a callable is a provider of Entra tokens, sent as a bearer.
-        api_version: a dated version (`2024-10-21`) selects classic deployments, where the model names the deployment in
-            the path; without it the v1 surface is used, where the body's model is the deployment.
+        api_version: a dated version (`2024-10-21`) selects classic deployments, where the model names the deployment
+            in the path; without it the v1 surface is used, where the body's model is the deployment.
         bearer: overrides how the key is sent.
 
     See Provider for the other arguments and for what is raised.

@@ -23,7 +23,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _HEADER_VALUE = re.compile(r"[\t -~]*\Z")
 # What the gateway itself decides, so that a provider's `headers=` cannot contradict it.
-_OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding", "via"})
+_OURS = frozenset(
+    {"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding", "via"}
+)
 
 
 class Unservable(Exception):
@@ -85,7 +87,8 @@ class Provider:
 
     def url(self, target: Target) -> str:
         """Where `target` is asked. Raises Unservable when its model cannot be named here."""
-        return f"{target.endpoint.origin}/v1/chat/completions" if target.endpoint else f"{self.base_url}/chat/completions"
+        base = f"{target.endpoint.origin}/v1" if target.endpoint else self.base_url
+        return f"{base}/chat/completions"
 
     def authorize(self, key: str) -> list[Header]:
         """The headers that carry the key."""
@@ -98,7 +101,7 @@ class Provider:
     # --- what the dispatch loop calls ---
 
     async def key(self) -> Secret | None:
-        """The configured key. Raises whatever the callable raises, or ValueError for a key that is no visible ASCII."""
+        """The configured key. Raises what the callable raises, or ValueError for a key that is no visible ASCII."""
         if self._ask_key is None:
             return self._key
         key = self._ask_key()
@@ -144,9 +147,9 @@ def check_url(url: str, what: str) -> str:
 
 
 def check_models(models: Mapping[str, str], what: str) -> Mapping[str, str]:
-    for asked, served in models.items():
-        if not (isinstance(asked, str) and asked and isinstance(served, str) and served):
-            raise ConfigurationError(f"{what}: models: expected a mapping of non-empty strings to non-empty strings")
+    names: list[object] = [*models.keys(), *models.values()]
+    if not all(isinstance(name, str) and name for name in names):
+        raise ConfigurationError(f"{what}: models: expected a mapping of non-empty strings to non-empty strings")
     return dict(models)
 
 

@@ -1,1 +1,1 @@
-"""EXTENSION: what observers are told. `events` has the events and the one-method Protocol; every sink has its own file."""
+"""EXTENSION: what observers are told. `events` has the events and the one-method Protocol; a sink has its own file."""

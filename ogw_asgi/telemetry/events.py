@@ -47,8 +47,8 @@ class RequestEnded:
     """The last event of every request that was planned.
 
     Attributes:
-        outcome: `ok`, `refused` (one provider's refusal was passed on), `failed` (every attempt failed), `broken` (the
-            stream broke after it had begun) or `left` (the caller went away).
+        outcome: `ok`, `refused` (one provider's refusal was passed on), `failed` (every attempt failed), `broken`
+            (the stream broke after it had begun) or `left` (the caller went away).
         status: what the caller got; None when the caller left before the head.
         provider: who answered, or whose refusal was passed on.
         duration_ms: from the body's last byte to the end of the answer.
@@ -68,7 +68,7 @@ Event = AttemptStarted | AttemptEnded | StreamBroken | RequestEnded
 
 
 class Sink(Protocol):
-    """Called synchronously, on the event loop, for every event: it must not block. What it raises is logged, not felt."""
+    """Called on the event loop for every event: it must not block. What it raises is logged and ignored."""
 
     def on_event(self, event: Event, /) -> None: ...
 

@@ -1,7 +1,8 @@
 """The sink that every gateway has: standard logging, quiet when all is well.
 
-One INFO line for a request that was answered after a failover; a WARNING when every attempt failed, when a stream broke,
-and when our own key, deployment or URL is at fault. The message is a stable name with its data behind it and in `extra`.
+One INFO line for a request that was answered after a failover; a WARNING when every attempt failed, when a stream
+broke, and when our own key, deployment or URL is at fault. The message is a stable name with its data behind it and
+in `extra`.
 """
 
 from __future__ import annotations

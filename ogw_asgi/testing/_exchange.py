@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
@@ -111,11 +111,16 @@ class Exchange:
 
     async def upload(self, body: AsyncIterator[bytes]) -> None:
         """Hands the request's body to the app at the caller's pace; stops when the app has answered."""
-        async for chunk in body:
-            if self._head.is_set():
-                break
-            if chunk:
-                self._put(chunk)
+        try:
+            async for chunk in body:
+                if self._head.is_set():
+                    break
+                if chunk:
+                    self._put(chunk)
+        finally:
+            # Left half-way, a generator would be finalised by the garbage collector, of which trio warns.
+            if isinstance(body, AsyncGenerator):
+                await body.aclose()
         self._put(b"")
 
     def _put(self, chunk: bytes) -> None:

@@ -182,9 +182,7 @@ def _lower(pairs: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes],
     return tuple((name.lower(), value) for name, value in pairs)
 
 
-def _headers(
-    given: HeaderPairs, *, content_type: bytes, length: int | None = None
-) -> tuple[tuple[bytes, bytes], ...]:
+def _headers(given: HeaderPairs, *, content_type: bytes, length: int | None = None) -> tuple[tuple[bytes, bytes], ...]:
     pairs = _lower(header_pairs(given))
     names = {name for name, _ in pairs}
     defaults = [(b"content-type", content_type)]

@@ -95,8 +95,7 @@ class ScriptedUpstream:
 
     def _list_models(self) -> Reply:
         models = [
-            {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "scripted"}
-            for name in self._models
+            {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "scripted"} for name in self._models
         ]
         body = json_bytes({"object": "list", "data": models})
         return raw(200, {"content-type": "application/json", "content-length": str(len(body))}, [body])
@@ -155,9 +154,7 @@ class _Exchange:
         return True
 
     async def _respond(self, reply: Reply) -> None:
-        await self._send(
-            {"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)}
-        )
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
         last = len(reply.body) - 1
         for index, step in enumerate(reply.body):
             if isinstance(step, bytes):

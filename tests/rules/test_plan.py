@@ -201,9 +201,7 @@ def test_the_bodys_model_needs_no_permission_where_no_target_is_asked_for_it() -
 
 def test_a_default_leaves_out_what_the_caller_may_not_use() -> None:
     principal = Principal("a", providers=frozenset({"azure", "groq"}), models=frozenset({"gpt-4o"}))
-    made = plan(
-        None, OPENAI, AZURE, GROQ, default=items("openai", "groq/secret", "azure"), principal=principal
-    )
+    made = plan(None, OPENAI, AZURE, GROQ, default=items("openai", "groq/secret", "azure"), principal=principal)
     assert names(made) == ["azure"]
 
 
@@ -233,9 +231,7 @@ def test_nobody_configured_or_permitted_is_a_503(
     ("configured", "callers", "total"),
     [(None, None, None), (60.0, None, 60.0), (None, 6.0, 6.0), (60.0, 6.0, 6.0), (6.0, 60.0, 6.0)],
 )
-def test_the_shorter_of_both_totals_holds(
-    configured: float | None, callers: float | None, total: float | None
-) -> None:
+def test_the_shorter_of_both_totals_holds(configured: float | None, callers: float | None, total: float | None) -> None:
     made = plan(None, OPENAI, total_s=configured, caller_limit_s=callers)
     assert made.total_s == total
 

@@ -22,7 +22,5 @@ import ogw_asgi.testing
 new = {name for name in set(sys.modules) - before if not name.startswith("ogw_asgi.testing")}
 print(sorted(n for n in new if n.split(".")[0] in {"ogw_asgi", "uvicorn", "httpx2", "starlette", "trio"}))
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20
-    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
     assert ran.stdout.strip() == "[]"

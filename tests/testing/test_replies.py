@@ -30,9 +30,7 @@ from ogw_asgi.testing import (
 
 
 def events(reply: Reply) -> list[Any]:
-    data = [
-        step.removeprefix(b"data: ").removesuffix(b"\n\n") for step in reply.body if isinstance(step, bytes)
-    ]
+    data = [step.removeprefix(b"data: ").removesuffix(b"\n\n") for step in reply.body if isinstance(step, bytes)]
     return [item.decode() if item == b"[DONE]" else json.loads(item) for item in data]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -169,9 +170,7 @@ async def test_a_recorded_key_does_not_show_in_the_repr() -> None:
         ("POST", "/v1/embeddings", 404),
     ],
 )
-async def test_other_requests_are_answered_without_using_up_the_script(
-    method: str, path: str, status: int
-) -> None:
+async def test_other_requests_are_answered_without_using_up_the_script(method: str, path: str, status: int) -> None:
     upstream = ScriptedUpstream(answer("first"), error(500), models=["a", "b"])
     with anyio.fail_after(5):
         async with upstream.client() as client:
@@ -195,9 +194,7 @@ async def test_raw_chunks_are_exact_and_each_comes_alone() -> None:
 
 async def test_a_gate_holds_the_stream_behind_its_first_piece() -> None:
     gate = anyio.Event()
-    upstream = ScriptedUpstream(
-        stream([b"1", b"2"], gate=gate, role_first=False, finish_reason=None, done=False)
-    )
+    upstream = ScriptedUpstream(stream([b"1", b"2"], gate=gate, role_first=False, finish_reason=None, done=False))
     with anyio.fail_after(5):
         async with upstream.client() as client, client.stream("POST", PATH) as response:
             chunks = response.aiter_raw()
@@ -298,8 +295,7 @@ async def test_one_upstream_serves_one_loop_after_another() -> None:
                 return status
 
     statuses = [
-        await anyio.to_thread.run_sync(partial(anyio.run, ask, backend=backend))
-        for backend in ("trio", "asyncio")
+        await anyio.to_thread.run_sync(partial(anyio.run, ask, backend=backend)) for backend in ("trio", "asyncio")
     ]
     assert statuses == [500, 200]
 
@@ -310,3 +306,54 @@ async def test_it_refuses_websockets() -> None:
 
     with pytest.raises(RuntimeError, match="websocket"):
         await ScriptedUpstream()({"type": "websocket"}, unused, unused)
+
+
+async def test_a_caller_that_leaves_in_mid_upload_is_recorded_with_what_came() -> None:
+    upstream = ScriptedUpstream()
+
+    async def upload() -> AsyncIterator[bytes]:
+        yield b"first"
+        await anyio.wait_all_tasks_blocked()
+        raise OSError("the caller broke")
+
+    with anyio.fail_after(5):
+        async with upstream.client() as client:
+            with pytest.raises(OSError, match="the caller broke"):
+                await client.post(PATH, content=upload())
+            (request,) = await upstream.wait_for_requests()
+            await request.closed.wait()
+    assert request.body == b"first"
+
+
+@pytest.mark.parametrize("reply", [Reply(before_head=(Break(),)), raw(200, {}, [b"a", Break()])])
+async def test_break_may_come_before_the_head_or_last(reply: Reply) -> None:
+    upstream = ScriptedUpstream(reply)
+    with anyio.fail_after(10):
+        async with serve(upstream, lifespan="on", http="h11") as url, httpx.AsyncClient(base_url=url) as client:
+            if reply.before_head:
+                assert (await client.post(PATH)).status_code == 500  # what uvicorn makes of an app without a head
+            else:
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await client.post(PATH)
+    assert upstream.requests[0].finished.is_set()
+
+
+async def test_a_reply_without_a_body_ends_with_its_head() -> None:
+    with anyio.fail_after(5):
+        async with ScriptedUpstream(raw(204, {}, [])).client() as client:
+            reply = await client.post(PATH)
+    assert (reply.status_code, reply.content) == (204, b"")
+
+
+async def test_it_takes_part_in_the_lifespan_of_its_server() -> None:
+    asked = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent = []
+
+    async def receive() -> Any:
+        return asked.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await ScriptedUpstream()({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

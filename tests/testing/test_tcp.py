@@ -81,9 +81,7 @@ class Caller:
         ([Reset(), b"never sent"], b"", "ECONNRESET"),
     ],
 )
-async def test_the_bytes_arrive_and_then_the_end_that_was_scripted(
-    script: RawScript, sent: bytes, ending: str
-) -> None:
+async def test_the_bytes_arrive_and_then_the_end_that_was_scripted(script: RawScript, sent: bytes, ending: str) -> None:
     with anyio.fail_after(5):
         async with RawUpstream(script) as server:
             with await Caller.connect(server) as caller:
@@ -185,7 +183,7 @@ async def test_a_blocked_send_ends_when_the_caller_closes() -> None:
 
 async def test_wait_holds_the_bytes_behind_it() -> None:
     gate = anyio.Event()
-    script = [
+    script: RawScript = [
         http_head(200, {"transfer-encoding": "chunked"}),
         Wait(gate),
         chunked(sse_event("x"), last=True),

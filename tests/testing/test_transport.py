@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -412,3 +413,41 @@ async def test_httpx2_gets_the_same_with_its_own_errors() -> None:
                 assert await anext(chunks) == b"abc"
                 with pytest.raises(httpx2.RemoteProtocolError):
                     await anext(chunks)
+
+
+async def test_an_app_that_answers_early_stops_the_upload() -> None:
+    pulled = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(start(413))
+        await send(body(b"too large"))
+
+    async def upload() -> AsyncGenerator[bytes, None]:
+        for number in range(1000):
+            pulled.append(number)
+            yield b"x"
+            await anyio.wait_all_tasks_blocked()
+
+    with anyio.fail_after(5):
+        async with asgi_client(app) as client, aclosing(upload()) as content:
+            response = await client.post("/", content=content)
+    assert (response.status_code, response.content) == (413, b"too large")
+    assert len(pulled) == 2
+
+
+async def test_nothing_can_be_sent_after_the_end_of_the_body() -> None:
+    errors = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        await send(body(b"end"))
+        try:
+            await send(body(b"more"))
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    with anyio.fail_after(5):
+        async with asgi_client(app) as client:
+            assert (await client.get("/")).content == b"end"
+    assert errors == ["http.response.body was sent after the end of the body"]

@@ -1,0 +1,80 @@
+"""The gateway as a FastAPI router: in the host's `/docs`, behind the host's dependencies. Needs the extra `fastapi`.
+
+FastAPI's part ends when the dependencies are solved: the endpoint returns a `Response` that is the gateway itself, so
+the body is read, limited and streamed by the same code as everywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ._asgi.app import COMPLETIONS, MODELS
+from ._openapi import MODELS_OPERATION, completions_operation
+from .exceptions import ConfigurationError
+from .gateway import Gateway
+
+try:
+    from fastapi import APIRouter
+    from fastapi.params import Depends
+except ImportError as error:  # pragma: no cover - shown by an import in an environment without the extra
+    raise ConfigurationError('ogw_asgi.fastapi needs FastAPI: pip install "ogw_asgi[fastapi]"') from error
+
+_OTHER_METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+_WRITING_METHODS = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+
+
+def gateway_router(gateway: Gateway, *, dependencies: Sequence[Depends] | None = None, **router: Any) -> APIRouter:
+    """A router with the gateway's routes, to be included where they should live.
+
+        app.include_router(gateway_router(gateway, dependencies=[Depends(user)]), prefix="/llm")
+
+    Args:
+        gateway: opened and closed with the router, whose lifespan FastAPI merges into the app's.
+        dependencies: run before every route. What one refuses is the host's own answer, not the contract's envelope;
+            one that knows who is calling may put a `Principal` into `request.scope["ogw_asgi.principal"]`.
+        router: whatever else `fastapi.APIRouter` takes (`prefix=`, `tags=`, ...).
+    """
+    routes = APIRouter(dependencies=dependencies, lifespan=gateway.lifespan, **{"tags": ["LLM gateway"], **router})
+
+    def add(path: str, methods: list[str], operation: dict[str, Any] | None, name: str) -> None:
+        async def handle(request: Request) -> Response:
+            return _Handover(gateway, path)
+
+        routes.add_api_route(
+            path,
+            handle,
+            methods=methods,
+            name=name,
+            response_class=Response,
+            include_in_schema=operation is not None,
+            **(operation or {}),
+        )
+
+    described = completions_operation(gateway.success_status)
+    for path in sorted(COMPLETIONS):
+        # The alias works but is not described twice.
+        add(path, ["POST"], described if not path.startswith("/v1") else None, "chat_completions")
+        add(path, _OTHER_METHODS, None, "chat_completions_wrong_method")
+    for path in sorted(MODELS):
+        add(path, ["GET"], MODELS_OPERATION if not path.startswith("/v1") else None, "list_models")
+        add(path, ["HEAD", *_WRITING_METHODS], None, "list_models_wrong_method")
+    return routes
+
+
+class _Handover(Response):
+    """Not a response of its own: being called, it lets the gateway answer. `path` is the route without its prefix."""
+
+    def __init__(self, gateway: Gateway, path: str) -> None:
+        super().__init__()
+        self._gateway = gateway
+        self._path = path
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        # The router's prefix is the host's: what comes before our route is the mount point.
+        full = scope["path"]
+        root = full[: len(full) - len(self._path)] if full.endswith(self._path) else ""
+        await self._gateway({**scope, "root_path": root}, receive, send)

@@ -1,0 +1,462 @@
+"""Request bodies: which are refused as a whole, and that a splice changes nothing but its span."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ogw_asgi._values import ChatCall, Limits
+from ogw_asgi._wire.body import body_for, read_body
+from ogw_asgi.exceptions import RequestRejected
+
+LIMITS = Limits()
+PLAIN = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
+
+
+def body(*members: str, messages: str = '[{"role":"user"}]') -> bytes:
+    return ("{" + ",".join(['"model":"m"', f'"messages":{messages}', *members]) + "}").encode()
+
+
+def refused(raw: bytes, limits: Limits = LIMITS) -> RequestRejected:
+    with pytest.raises(RequestRejected) as caught:
+        read_body(raw, limits)
+    assert caught.value.status == 400
+    return caught.value
+
+
+def test_a_plain_call_is_read_and_its_bytes_are_kept() -> None:
+    call = read_body(PLAIN, LIMITS)
+    assert call == ChatCall(body=PLAIN, model="m", model_span=(9, 12), stream=False, choices=1)
+    assert call.body is PLAIN
+
+
+@pytest.mark.contract("3.model-rewritten")
+def test_the_same_model_is_the_same_body_and_another_one_replaces_its_span() -> None:
+    call = read_body(PLAIN, LIMITS)
+    assert body_for(call, "m") is call.body
+    assert body_for(call, 'ü"😀') == PLAIN.replace(b'"m"', b'"\\u00fc\\"\\ud83d\\ude00"')
+
+
+# --- not a body at all ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b" \r\n\t", id="blank"),
+        pytest.param(b"hello", id="text"),
+        pytest.param(b"model=m", id="form"),
+        pytest.param(PLAIN[:-1], id="cut"),
+        pytest.param(PLAIN[:-20], id="cut in a string"),
+        pytest.param(PLAIN.replace(b'"', b"'"), id="single quotes"),
+        pytest.param(b"{model:1}", id="bare key"),
+        pytest.param(b"{1:1}", id="number as key"),
+        pytest.param(PLAIN[:-1] + b",}", id="trailing comma"),
+        pytest.param(b'{"model" "m"}', id="no colon"),
+        pytest.param(b'{"model":"m" "messages":[]}', id="no comma"),
+        pytest.param(b'{"model":}', id="no value"),
+        pytest.param(b'{"model', id="cut in a key"),
+        pytest.param(b"// c\n" + PLAIN, id="comment"),
+        pytest.param(PLAIN.replace(b"hi", b"h\ni"), id="raw line end in a string"),
+        pytest.param(PLAIN.replace(b"hi", b"h\0i"), id="raw NUL in a string"),
+        pytest.param(PLAIN + b"\0", id="raw NUL behind"),
+        pytest.param(b"\0" + PLAIN, id="raw NUL before"),
+        pytest.param(PLAIN.replace(b"hi", b"\\x"), id="unknown escape"),
+        pytest.param(PLAIN.replace(b"hi", b"\\u12"), id="cut escape"),
+        pytest.param(body('"seed":01'), id="leading zero"),
+        pytest.param(body('"seed":+1'), id="plus"),
+        pytest.param(body('"seed":0x10'), id="hex"),
+        pytest.param(body('"top_p":.5'), id="bare fraction"),
+        pytest.param(body('"stream":True'), id="Python"),
+        pytest.param(PLAIN + b"\x0c", id="form feed behind"),
+        pytest.param(PLAIN + "\u00a0".encode(), id="no-break space behind"),
+    ],
+)
+@pytest.mark.contract("3.reject.not-json")
+def test_what_is_not_json_is_an_invalid_body(raw: bytes) -> None:
+    error = refused(raw)
+    assert (error.code, error.type) == ("invalid_body", "invalid_request_error")
+
+
+@pytest.mark.contract("3.reject.not-json")
+@pytest.mark.parametrize("tail", [b"x", b"{}", PLAIN, b"]", b"}", b",", b"\x00", b"null", b"\n1"])
+def test_what_follows_the_object_is_an_invalid_body(tail: bytes) -> None:
+    assert refused(PLAIN + tail).code == "invalid_body"
+
+
+@pytest.mark.contract("3.reject.not-object")
+@pytest.mark.parametrize("raw", [b"[]", b"[" + PLAIN + b"]", b'"{}"', b"1", b"null", b"true", b"-0.5"])
+def test_what_is_no_object_is_an_invalid_body(raw: bytes) -> None:
+    error = refused(raw)
+    assert error.code == "invalid_body"
+    assert "object" in error.message
+
+
+@pytest.mark.contract("3.reject.utf8")
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(PLAIN.decode().encode("utf-16"), id="UTF-16 with mark"),
+        pytest.param(PLAIN.decode().encode("utf-16-le"), id="UTF-16-LE"),
+        pytest.param(PLAIN.decode().encode("utf-16-be"), id="UTF-16-BE"),
+        pytest.param(PLAIN.decode().encode("utf-32"), id="UTF-32"),
+        pytest.param(b"\xef\xbb\xbf" + PLAIN, id="byte order mark"),
+        pytest.param(PLAIN.replace(b"hi", b"\xed\xa0\x80"), id="surrogate bytes"),
+        pytest.param(PLAIN.replace(b"hi", b"\xff"), id="0xff"),
+        pytest.param(PLAIN.replace(b"hi", b"\xc0\xaf"), id="overlong"),
+        pytest.param(PLAIN.replace(b"hi", b"\xf4\x90\x80\x80"), id="beyond Unicode"),
+        pytest.param(PLAIN.replace(b"hi", b"\xc3"), id="half a character"),
+        pytest.param(PLAIN.replace(b"hi", "ü".encode("latin-1")), id="latin-1"),
+    ],
+)
+def test_another_encoding_is_an_invalid_body(raw: bytes) -> None:
+    assert refused(raw).code == "invalid_body"
+
+
+@pytest.mark.contract("3.reject.nan")
+@pytest.mark.parametrize(
+    "number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000, "-" + "9" * 5000, "nan", "inf"]
+)
+@pytest.mark.parametrize("field", ['"temperature":%s', '"unknown":%s', '"unknown":{"a":[1,%s]}'])
+def test_numbers_that_json_does_not_know_are_an_invalid_body(number: str, field: str) -> None:
+    assert refused(body(field % number)).code == "invalid_body"
+
+
+@pytest.mark.contract("3.reject.duplicate")
+@pytest.mark.parametrize(
+    ("member", "param"),
+    [
+        ('"model":"other"', "model"),
+        ('"model":"m"', "model"),
+        ('"\\u006dodel":"other"', "model"),
+        ('"m\\u006Fde\\u006c":"other"', "model"),
+        ('"messages":[]', "messages"),
+        ('"stream":true,"stream":false', "stream"),
+        ('"stream":false,"\\u0073tream":true', "stream"),
+        ('"n":1,"n":2', "n"),
+        ('"tools":[],"tools":[]', "tools"),
+        ('"response_format":"text","response_format":{}', "response_format"),
+    ],
+)
+def test_a_field_that_is_there_twice_is_an_invalid_body(member: str, param: str) -> None:
+    error = refused(body(member))
+    assert (error.code, error.param) == ("invalid_body", param)
+
+
+@pytest.mark.contract("3.reject.duplicate", "3.unknown-fields")
+def test_a_name_that_is_another_name_is_no_duplicate() -> None:
+    raw = body('"Model":"x"', '"unknown":1', '"unknown":2', '"metadata":{"model":"x"}', '"model ":1')
+    assert read_body(raw, LIMITS).body is raw
+
+
+@pytest.mark.contract("3.model", "3.messages")
+@pytest.mark.parametrize(
+    ("raw", "param"),
+    [
+        (b"{}", "model"),
+        (b'{"messages":[{"role":"user"}]}', "model"),
+        (b'{"model":"m"}', "messages"),
+        (b'{"Model":"m","messages":[]}', "model"),
+    ],
+)
+def test_a_missing_field_is_named(raw: bytes, param: str) -> None:
+    error = refused(raw)
+    assert (error.code, error.param) == ("missing_required_parameter", param)
+
+
+# --- too much -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("3.reject.depth", "8.structure-limit")
+@pytest.mark.parametrize("depth", [129, 1000, 100_000, 1_000_000])
+def test_nesting_over_the_limit_is_too_complex(depth: int) -> None:
+    inner = depth - 1
+    assert refused(body('"x":' + "[" * inner + "]" * inner)).code == "body_too_complex"
+    assert refused(body('"x":' + '{"a":' * inner + "1" + "}" * inner)).code == "body_too_complex"
+
+
+@pytest.mark.contract("3.reject.depth", "8.structure-limit")
+def test_nesting_at_the_limit_is_read() -> None:
+    raw = body('"x":' + "[" * 127 + "]" * 127)
+    assert read_body(raw, LIMITS).body is raw
+
+
+@pytest.mark.contract("8.structure-limit")
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"[]," * (8 << 20) , id="24 MiB of brackets"),
+        pytest.param(body('"x":[' + "[]," * 600_000 + "1]"), id="brackets in a body"),
+        pytest.param(body(*(f'"k{key}":1' for key in range(1_000_000))), id="a million names"),
+        pytest.param(body(*['"k":1'] * 1_000_000), id="one name a million times"),
+        pytest.param(body(*['"k":1'] * 1_000), id="a thousand names too many"),
+    ],
+)  # fmt: skip
+def test_a_body_of_too_much_structure_is_too_complex(raw: bytes) -> None:
+    assert refused(raw).code == "body_too_complex"
+
+
+@pytest.mark.contract("8.messages-limit")
+def test_messages_are_counted() -> None:
+    most = body(messages="[" + ",".join(['{"role":"user"}'] * 10_000) + "]")
+    assert read_body(most, LIMITS).body is most
+    error = refused(body(messages="[" + ",".join(['{"role":"user"}'] * 10_001) + "]"))
+    assert (error.code, error.param) == ("body_too_complex", "messages")
+
+
+@pytest.mark.contract("8.messages-limit")
+def test_a_hundred_thousand_messages_are_refused_before_they_are_looked_at() -> None:
+    assert refused(body(messages="[" + "1," * 99_999 + "1]")).code == "body_too_complex"
+
+
+@pytest.mark.contract("8.structure-limit")
+def test_structure_hidden_in_a_string_that_holds_json_is_counted() -> None:
+    assert refused(body(f'"logit_bias":"{"[" * 200}"')).code == "body_too_complex"
+    assert refused(body(f'"logit_bias":"[{"[]," * 500_000}1]"')).code == "body_too_complex"
+    deep = "[{" + '\\"a\\":' + "[" * 126 + "]" * 126 + "}]"
+    call = '[{"role":"assistant","tool_calls":"%s"}]'
+    assert refused(body(messages=call % deep)).code == "body_too_complex"
+    assert refused(body(messages='["%s"]' % ("[" * 200))).param == "messages[0]"
+
+
+@pytest.mark.contract("8.structure-limit")
+def test_a_message_that_is_rewritten_may_not_have_a_thousand_members() -> None:
+    many = '[{"role":"assistant","tool_calls":"[]"' + ',"k":1' * 1_000 + "}]"
+    assert refused(body(messages=many)).code == "body_too_complex"
+    few = '[{"role":"assistant","tool_calls":"[]","content":"' + "a," * 1_000 + '"}]'
+    assert b'"tool_calls":[]' in read_body(body(messages=few), LIMITS).body
+
+
+# --- strings that hold JSON -----------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("3.json-string", "3.json-string.response-format")
+@pytest.mark.parametrize(
+    ("name", "literal", "sent"),
+    [
+        ("logit_bias", r'"{\"50256\": -100}"', '{"50256": -100}'),
+        ("logit_bias", r'"{\"1\":1E1,\n \"2\":0.50}"', '{"1":1E1,\n "2":0.50}'),
+        ("logit_bias", '"null"', "null"),
+        ("logit_bias", r'"\u007b\u007d"', "{}"),
+        ("response_format", '"json_object"', '{"type": "json_object"}'),
+        ("response_format", '" json_object\\n"', '{"type": "json_object"}'),
+        ("response_format", '"text"', '{"type": "text"}'),
+        ("response_format", r'"{\"type\":\"json_object\"}"', '{"type":"json_object"}'),
+        ("response_format", r'" \t{\"type\":\"ü😀\\u00fc\"} "', '{"type":"ü😀\\u00fc"}'),
+        ("response_format", r'"{\"type\":\"\u00fc\ud83d\ude00\"}"', '{"type":"ü😀"}'),
+        ("stream_options", r'"{\"include_usage\":true}"', '{"include_usage":true}'),
+        ("stream_options", '"{}"', "{}"),
+        ("stream_options", '"null"', "null"),
+        ("tool_choice", r'"{\"type\":\"function\"}"', '{"type":"function"}'),
+        ("tool_choice", r'"  {}"', "{}"),
+    ],
+)
+def test_a_string_that_holds_json_is_sent_as_what_it_holds(name: str, literal: str, sent: str) -> None:
+    call = read_body(body(f'"{name}" : {literal} '), LIMITS)
+    assert call.body == body(f'"{name}" : {sent} ')
+    assert call.body[slice(*call.model_span)] == b'"m"'
+
+
+@pytest.mark.contract("3.json-string")
+@pytest.mark.parametrize("literal", ['"auto"', '"none"', '"required"', '"any"', '""', '"[]"', '" auto"'])
+def test_a_tool_choice_that_is_a_word_stays_one(literal: str) -> None:
+    raw = body(f'"tool_choice":{literal}')
+    assert read_body(raw, LIMITS).body is raw
+
+
+@pytest.mark.contract("3.json-string")
+def test_tool_calls_of_messages_are_sent_as_what_they_hold() -> None:
+    before = r"""[ {"role":"assistant", "content":"ü", "tool_calls":"[{\"id\":\"😀\"}]"} ,
+        {"tool_calls" : "[]","role":"assistant"},{"role":"user","content":"[\"tool_calls\"]"},
+        {"role":"assistant","tool_calls":[{"id":"1"}]}, {"role":"assistant","tool_calls":" [ {} ] ","x":1e2}]"""
+    after = r"""[ {"role":"assistant", "content":"ü", "tool_calls":[{"id":"😀"}]} ,
+        {"tool_calls" : [],"role":"assistant"},{"role":"user","content":"[\"tool_calls\"]"},
+        {"role":"assistant","tool_calls":[{"id":"1"}]}, {"role":"assistant","tool_calls":[ {} ],"x":1e2}]"""
+    assert read_body(body(messages=before), LIMITS).body == body(messages=after)
+
+
+@pytest.mark.contract("3.json-string")
+def test_every_string_of_a_member_given_twice_in_a_message_is_rewritten() -> None:
+    before = r'[{"role":"assistant","tool_calls":"[{}]","tool_calls":"[]"}]'
+    after = r'[{"role":"assistant","tool_calls":[{}],"tool_calls":[]}]'
+    assert read_body(body(messages=before), LIMITS).body == body(messages=after)
+
+
+@pytest.mark.contract("3.json-string", "3.param-path")
+@pytest.mark.parametrize(
+    ("name", "literal", "param", "code"),
+    [
+        *((name, '""', name, "invalid_value") for name in ("logit_bias", "response_format", "stream_options")),
+        ("logit_bias", '"x"', "logit_bias", "invalid_value"),
+        ("logit_bias", r'"{\"1\":1} x"', "logit_bias", "invalid_value"),
+        ("logit_bias", r'"{\"1\":NaN}"', "logit_bias", "invalid_value"),
+        ("logit_bias", r'"{\"1\":1e999}"', "logit_bias", "invalid_value"),
+        ("logit_bias", r'"{\"1\":' + "9" * 5000 + '}"', "logit_bias", "invalid_value"),
+        ("logit_bias", r'"1, \"x\": 2"', "logit_bias", "invalid_value"),
+        ("logit_bias", r'"{\"1\":101}"', "logit_bias.1", "invalid_value"),
+        ("logit_bias", '"[]"', "logit_bias", "invalid_type"),
+        ("logit_bias", r'"\"{}\""', "logit_bias", "invalid_type"),
+        ("response_format", '"json_schema"', "response_format", "invalid_value"),
+        ("response_format", '"json_Object"', "response_format", "invalid_value"),
+        ("response_format", r'"\"json_object\""', "response_format", "invalid_type"),
+        ("response_format", '"null"', "response_format", "invalid_type"),
+        ("response_format", '"{}"', "response_format.type", "missing_required_parameter"),
+        ("response_format", r'"{\"type\":\"\ud800\"}"', "response_format", "invalid_value"),
+        ("response_format", r'"{\"type\":\"a\nb\"}"', "response_format", "invalid_value"),
+        ("stream_options", "\"{'include_usage':true}\"", "stream_options", "invalid_value"),
+        ("stream_options", r'"{\"include_usage\":1}"', "stream_options.include_usage", "invalid_type"),
+        ("stream_options", '"true"', "stream_options", "invalid_type"),
+        ("tool_choice", '"{"', "tool_choice", "invalid_value"),
+        ("tool_choice", '"{}}"', "tool_choice", "invalid_value"),
+    ],
+)
+def test_a_string_that_holds_something_else_is_refused(
+    name: str, literal: str, param: str, code: str
+) -> None:
+    error = refused(body(f'"{name}":{literal}'))
+    assert (error.param, error.code) == (param, code)
+
+
+@pytest.mark.contract("3.json-string", "3.param-path")
+@pytest.mark.parametrize(
+    ("literal", "param", "code"),
+    [
+        ('""', "messages[1].tool_calls", "invalid_value"),
+        ('"[{]"', "messages[1].tool_calls", "invalid_value"),
+        (r'"[\"\udfff\"]"', "messages[1].tool_calls", "invalid_value"),
+        ('"{}"', "messages[1].tool_calls", "invalid_type"),
+        ('"null"', "messages[1].tool_calls", "invalid_type"),
+        ('"[{},1]"', "messages[1].tool_calls[1]", "invalid_type"),
+    ],
+)
+def test_tool_calls_that_hold_something_else_are_refused(literal: str, param: str, code: str) -> None:
+    good = r'{"role":"assistant","tool_calls":"[{\"id\":\"ü\"}]"}'
+    bad = good.replace(r'"[{\"id\":\"ü\"}]"', literal)
+    error = refused(body('"logit_bias":"{}"', messages=f"[{good},{bad}]"))
+    assert (error.param, error.code) == (param, code)
+
+
+@pytest.mark.contract("3.reject.not-json")
+def test_the_first_bad_string_is_named_even_if_it_hides_what_follows() -> None:
+    hidden = r'"logit_bias":"{\"1"', r'"stream_options":"' + "[" * 100 + '"'
+    error = refused(body(*hidden))
+    assert (error.param, error.code) == ("logit_bias", "invalid_value")
+
+
+# --- every other byte -----------------------------------------------------------------------------------------
+
+BLANKS = st.text(alphabet=" \t\r\n", max_size=2)
+STRINGS = st.one_of(
+    st.text(alphabet='aü😀\\"/[{\u2028', max_size=6).flatmap(
+        lambda text: st.sampled_from([json.dumps(text), json.dumps(text, ensure_ascii=False)])
+    ),
+    st.sampled_from(['"\\u0061"', '"\\/"', '"\\ud83d\\ude00"', '"\\ud800"', '"\\u00FC"', '"model\\":\\"x"']),
+)
+NUMBERS = st.sampled_from(["1E2", "1.0", "-0", "-0.0", "1e-7", "0.10", "100000000000000000000", "1e+2"])
+SCALARS = st.one_of(STRINGS, NUMBERS, st.sampled_from(["null", "true", "false"]))
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: "[ " + " , ".join(items) + "]"),
+        st.lists(st.tuples(STRINGS, inner), max_size=3).map(
+            lambda items: "{" + ",\n".join(f"{name} : {value}" for name, value in items) + " }"
+        ),
+    ),
+    max_leaves=6,
+)
+UNKNOWN = st.lists(st.tuples(st.sampled_from(['"x"', '"ü😀"', '"\\u0078y"', '"user"']), VALUES), max_size=4)
+MODELS = st.sampled_from(
+    [('"m"', "m"), ('"\\u006d"', "m"), ('"ü😀"', "ü😀"), ('"\\u00fc\\ud83d\\ude00"', "ü😀"), ('"a\\/b"', "a/b")]
+)  # fmt: skip
+FORMAT = '{"type" : "json_schema", "ü": "\\u00fc😀", "n": 1E2}'
+CALLS = '[ {"id": "😀", "n":1.0}]'
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> tuple[str, str, str]:
+    """A body as the caller wrote it, as it goes out with `<model>` in the model's place, and the model."""
+    members = [(name, value, value) for name, value in draw(UNKNOWN)]
+    literal, model = draw(MODELS)
+    members.append((draw(st.sampled_from(['"model"', '"mod\\u0065l"'])), literal, "<model>"))
+    content = draw(STRINGS)
+    message = f'{{"role":"assistant", "content":{content}, "tool_calls" : %s ,"x":{draw(VALUES)}}}'
+    messages = f'[{draw(BLANKS)}{message} , {{"role":"user","content":{content}}},{message}{draw(BLANKS)}]'
+    calls = json.dumps(CALLS, ensure_ascii=draw(st.booleans())) if draw(st.booleans()) else CALLS
+    members.append(('"messages"', messages.replace("%s", calls), messages.replace("%s", CALLS)))
+    if draw(st.booleans()):
+        held = json.dumps(FORMAT, ensure_ascii=draw(st.booleans())) if draw(st.booleans()) else FORMAT
+        members.append(('"response_format"', held, FORMAT))
+    if draw(st.booleans()):
+        members.append(('"logit_bias"', '" {\\"1\\": 1.50}\\n"', '{"1": 1.50}'))
+    blanks = draw(st.lists(st.tuples(BLANKS, BLANKS, BLANKS), min_size=len(members), max_size=len(members)))
+    members = draw(st.permutations(members))
+    texts = [
+        "{" + ",".join(a + m[0] + b + ":" + c + m[part] for m, (a, b, c) in zip(members, blanks, strict=True))
+        for part in (1, 2)
+    ]  # fmt: skip
+    head, tail = draw(BLANKS), draw(BLANKS)
+    written, sent = (head + text + tail + "}" + tail for text in texts)
+    return written, sent.replace("<model>", literal), model
+
+
+@pytest.mark.contract("3.byte-for-byte", "3.json-string", "3.nothing-added", "3.unknown-fields")
+@settings(max_examples=200, deadline=None)
+@given(bodies(), st.text(min_size=1, max_size=5))
+def test_only_the_spans_that_must_change_change(case: tuple[str, str, str], other: str) -> None:
+    written, sent, model = case
+    raw = written.encode()
+    call = read_body(raw, LIMITS)
+    assert call.model == model
+    assert call.body == sent.encode()
+    assert (call.body is raw) == (written == sent)
+    start, end = call.model_span
+    assert json.loads(call.body[start:end]) == model
+    assert body_for(call, model) is call.body
+    renamed = body_for(call, other + "\x00")
+    assert renamed[:start] == call.body[:start]
+    assert renamed.endswith(call.body[end:])
+    assert json.loads(renamed)["model"] == other + "\x00"
+
+
+def json_text(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+ANY_VALUE = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.floats(allow_nan=True), st.text(max_size=4)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["role", "type", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)  # fmt: skip
+NAMES = ["model", "messages", "stop", "n", "stream", "logit_bias", "tools", "tool_choice", "response_format"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.dictionaries(st.sampled_from(NAMES), ANY_VALUE, max_size=5).map(json_text),
+        st.dictionaries(st.sampled_from(NAMES[2:]), ANY_VALUE, max_size=5).map(
+            lambda fields: json_text({"model": "m", "messages": [{"role": "user"}], **fields})
+        ),
+        st.tuples(st.integers(0, len(PLAIN)), st.binary(max_size=3)).map(
+            lambda cut: PLAIN[: cut[0]] + cut[1] + PLAIN[cut[0] + 1 :]
+        ),
+    )
+)
+def test_any_bytes_are_a_call_or_a_400(raw: bytes) -> None:
+    try:
+        call = read_body(raw, LIMITS)
+    except RequestRejected as error:
+        assert error.status == 400
+        assert error.code in {
+            "invalid_body", "body_too_complex", "missing_required_parameter", "invalid_type", "invalid_value",
+        }  # fmt: skip
+    else:
+        assert json.loads(call.body)["model"] == call.model
