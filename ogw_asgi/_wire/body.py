@@ -126,9 +126,7 @@ def _top_splices(members: list[Member], values: dict[str, Any]) -> Iterator[_Spl
         yield _Splice(member.start, member.end, held, member.key, values, member.key)
 
 
-def _message_splices(
-    text: str, members: list[Member], values: dict[str, Any], limits: Limits
-) -> Iterator[_Splice]:
+def _message_splices(text: str, members: list[Member], values: dict[str, Any], limits: Limits) -> Iterator[_Splice]:
     messages = values["messages"]
     if not isinstance(messages, list) or not any(map(_calls_are_text, messages)):
         return

@@ -73,9 +73,7 @@ def read_request_id(headers: Iterable[Header]) -> str | None:
     return _label(_values(headers), "x-request-id", 128)
 
 
-def read_options(
-    headers: Iterable[Header], *, request_id: str, limits: Limits, header_max_s: float
-) -> CallOptions:
+def read_options(headers: Iterable[Header], *, request_id: str, limits: Limits, header_max_s: float) -> CallOptions:
     """What the headers ask for. Raises the 400 that names the header; run `refuse_repeats` first."""
     values = _values(headers)
     texts: dict[str, str] = {}
@@ -250,6 +248,4 @@ def _shown(name: str) -> str:
 
 
 def _unsupported(name: str, expected: str) -> RequestRejected:
-    return RequestRejected(
-        415, f"Header {name}: expected {expected}.", param=name, code="unsupported_media_type"
-    )
+    return RequestRejected(415, f"Header {name}: expected {expected}.", param=name, code="unsupported_media_type")

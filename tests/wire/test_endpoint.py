@@ -14,6 +14,7 @@ from ogw_asgi._wire.endpoint import read_endpoint
 LONG_HOST = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
 
 
+@pytest.mark.contract("2.endpoint.v1")
 @pytest.mark.parametrize(
     ("url", "scheme", "host", "port"),
     [
@@ -112,6 +113,7 @@ EVIL = [
 ]  # fmt: skip
 
 
+@pytest.mark.contract("2.endpoint.bad", "2.endpoint.odd-host", "7.odd-hosts")
 @pytest.mark.parametrize("url", EVIL)
 def test_an_odd_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ValueError) as caught:
@@ -162,14 +164,13 @@ def test_the_refusal_says_what_was_expected(url: str, expected: str) -> None:
     st.one_of(st.none(), st.integers(1, 65535)),
     st.sampled_from(["", "/", "/v1", "/v1/"]),
 )  # fmt: skip
-def test_an_origin_reads_back_as_the_endpoint_it_came_from(
-    scheme: str, host: str, port: int | None, path: str
-) -> None:
+def test_an_origin_reads_back_as_the_endpoint_it_came_from(scheme: str, host: str, port: int | None, path: str) -> None:
     found = read_endpoint(f"{scheme}://{host}{'' if port is None else f':{port}'}{path}")
     assert read_endpoint(found.origin) == found
     assert found.port == (port or (443 if scheme == "https" else 80))
 
 
+@pytest.mark.contract("7.odd-hosts")
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="htps:/.@[]0x17f%\\?#-_ v\u3002", max_size=24).map(lambda tail: "http://" + tail))
 def test_any_text_is_read_as_a_plain_host_or_refused(url: str) -> None:
