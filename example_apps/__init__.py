@@ -1,1 +1,1 @@
-"""Programs to start from. Every one of them is run by the test suite."""
+"""Programs to run and to copy from; `python -m example_apps.demo` is the one to start with."""

@@ -197,4 +197,11 @@ def _forbidden(message: str, code: str, param: str) -> RequestRejected:
 
 
 def _no_provider(message: str) -> RequestRejected:
-    return RequestRejected(503, message, type="service_unavailable_error", code="no_provider", should_retry=False)
+    return RequestRejected(
+        503,
+        message,
+        type="service_unavailable_error",
+        code="no_provider",
+        retry_after_s=60,  # every 503 names a time; only a change of settings mends this one
+        should_retry=False,
+    )

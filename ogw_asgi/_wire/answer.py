@@ -21,9 +21,7 @@ Media = Literal["json", "sse", "html", "other", "none"]
 
 # Text whose escaped surrogates all stand in pairs. One possessive pass in C: a body full of escapes must not
 # cost more than its parsing did.
-_surrogates_paired = re.compile(
-    r"(?:[^\\]++|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(?!u[dD][89a-fA-F]).)*+"
-).fullmatch
+_surrogates_paired = re.compile(r"(?:[^\\]++|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(?!u[dD][89a-fA-F]).)*+").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,8 @@ def read_answer(body: bytes) -> Answer:
         return Answer(body, "error_body", read_error_value(value))
     if not choices:
         return Answer(body, "no_choices", read_error_value(value))
-    return Answer(without_null_error(text).encode() if "error" in value else body)
+    relayed = without_null_error(text) if "error" in value else text
+    return Answer(body if relayed is text else relayed.encode())
 
 
 def media(headers: Iterable[Header]) -> Media:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._values import AttemptRecord, ProviderError
-from .members import InvalidJSON, read_document, read_members
+from .members import InvalidJSON, Member, read_document, read_members
 from .sse import frame
 
 READ_BYTES = 64 << 10
@@ -83,26 +83,30 @@ def render_error(
 def interruption(message: str, *, attempts: Sequence[AttemptRecord] | None = None) -> bytes:
     """The event that tells the caller that the stream broke (contract, section 5), framed."""
     return frame(
-        render_error(
-            message=message, type="upstream_error", param=None, code="stream_interrupted", attempts=attempts
-        )
+        render_error(message=message, type="upstream_error", param=None, code="stream_interrupted", attempts=attempts)
     )
 
 
 def without_null_error(text: str) -> str:
-    """The object `text` without its members `"error": null` and their commas; nothing else is changed.
+    """The object `text` without its members `"error": null` and their commas; `text` itself if it has none.
 
     Go's, Java's and Vercel's clients take the mere presence of the key for an error. Raises InvalidJSON.
     """
     members, _ = read_members(text, len(text) - len(text.lstrip(" \t\n\r")))
+    if not any(_is_null_error(member) for member in members):
+        return text
     pieces: list[str] = []
     for index, member in enumerate(members):
-        if member.key == "error" and member.value is None:
+        if _is_null_error(member):
             continue
         # What stands in front of a member that stays is its own separator: comma and blanks as they were.
         start = members[index - 1].end if pieces else member.key_start
         pieces.append(text[start : member.end])
     return text[: members[0].key_start] + "".join(pieces) + text[members[-1].end :]
+
+
+def _is_null_error(member: Member) -> bool:
+    return member.key == "error" and member.value is None
 
 
 def _unwrapped(value: Any) -> Any:

@@ -102,7 +102,9 @@ def _objects(value: Any, path: str) -> None:
 
 
 def _optional(holder: dict[str, Any], path: str, name: str, check: Check) -> None:
-    if name in holder:
+    # null stands for "not given": clients send back the messages that they got, unset fields included, and
+    # servers differ in whether they mind.
+    if holder.get(name) is not None:
         check(holder[name], f"{path}.{name}")
 
 
@@ -132,7 +134,7 @@ def _stop(value: Any, path: str) -> None:
         _string(item, f"{path}[{index}]")
 
 
-_bias = _number(-100, 100)
+_bias = _integer(-100, 100)
 
 
 def _logit_bias(value: Any, path: str) -> None:
@@ -152,11 +154,6 @@ def _response_format(value: Any, path: str) -> None:
     _required(value, path, "type", _string)
 
 
-def _strict(value: Any, path: str) -> None:
-    if not (value is None or isinstance(value, bool)):
-        raise wrong_type(path, "a boolean or null")
-
-
 def _tools(value: Any, path: str) -> None:
     _objects(value, path)
     for index, tool in enumerate(value):
@@ -171,7 +168,7 @@ def _function(value: Any, path: str) -> None:
     _required(value, path, "name", _string)
     _optional(value, path, "description", _string)
     _optional(value, path, "parameters", _object)
-    _optional(value, path, "strict", _strict)
+    _optional(value, path, "strict", _boolean)
 
 
 def _tool_choice(value: Any, path: str) -> None:

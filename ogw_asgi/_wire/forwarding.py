@@ -58,8 +58,7 @@ def downstream_headers(raw: Iterable[Header], mask: Mask) -> list[Header]:
 def server_timing(records: Sequence[AttemptRecord]) -> bytes:
     """One metric per attempt, in order, described by the status if there is one, else the outcome."""
     return ", ".join(
-        f'{record.provider};dur={record.duration_ms};desc="{record.status or record.outcome}"'
-        for record in records
+        f'{record.provider};dur={record.duration_ms};desc="{record.status or record.outcome}"' for record in records
     ).encode("latin-1")
 
 

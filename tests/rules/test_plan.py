@@ -222,7 +222,7 @@ def test_nobody_configured_or_permitted_is_a_503(
 ) -> None:
     refusal = refused(sequence, *providers, principal=principal)
     assert (refusal.status, refusal.code) == (503, "no_provider")
-    assert refusal.retry_after_s is None
+    assert refusal.retry_after_s == 60
     assert refusal.should_retry is False
 
 

@@ -14,7 +14,7 @@ from ogw_asgi._wire.answer import Answer, encoded, media, read_answer
 GOOD = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
 
 
-@pytest.mark.contract("6.content.plain")
+@pytest.mark.contract("6.content.plain", "6.content.model")
 @pytest.mark.parametrize(
     "body",
     [

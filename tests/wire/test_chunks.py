@@ -21,6 +21,7 @@ def choice(delta: Any, finish_reason: Any = None, index: Any = 0) -> dict[str, A
     return {"index": index, "delta": delta, "finish_reason": finish_reason}
 
 
+@pytest.mark.contract("2.first-chunk.substance")
 @pytest.mark.parametrize(
     "delta",
     [
@@ -38,6 +39,7 @@ def test_a_delta_with_anything_besides_its_role_has_substance(delta: Any) -> Non
     assert read_chunk(chunk(choice(delta))).substance
 
 
+@pytest.mark.contract("2.first-chunk.held")
 @pytest.mark.parametrize(
     "payload",
     [
@@ -64,6 +66,7 @@ def test_events_without_substance_are_data_that_commits_nothing(payload: bytes) 
     assert judged.payload is payload
 
 
+@pytest.mark.contract("2.first-chunk.substance", "5.tail.every-choice")
 @pytest.mark.parametrize(
     ("choices", "finished"),
     [
@@ -112,6 +115,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.contract("5.break.not-object", "5.break.utf8")
 @pytest.mark.parametrize("payload", BROKEN)
 def test_what_is_no_json_object_in_utf_8_breaks_the_stream(payload: bytes) -> None:
     assert read_chunk(payload) == glance(payload) == Chunk("broken", payload)
@@ -126,6 +130,7 @@ def test_json_that_a_strict_parser_refuses_is_broken_when_it_is_parsed(value: by
     assert read_chunk(b'{"x":' + value + b"}").kind == "broken"
 
 
+@pytest.mark.contract("5.break.error-event", "2.first-chunk.error-event")
 @pytest.mark.parametrize(
     ("payload", "error"),
     [
@@ -175,6 +180,7 @@ def test_an_event_named_error_is_one_whatever_its_data(payload: bytes, error: Pr
         assert judged == Chunk("error", payload, error=error)
 
 
+@pytest.mark.contract("5.frame.error-null", "5.frame.payload")
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -234,11 +240,15 @@ def test_a_glance_takes_blanks_around_the_object() -> None:
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["error", "stop"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["error", "choices", "delta", "finish_reason", "object", "usage", "index", "role", "content"]),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["error", "choices", "delta", "finish_reason", "object", "usage", "index", "role", "content"]
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )

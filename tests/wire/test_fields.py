@@ -151,8 +151,8 @@ def test_another_stop_is_refused(value: Any, param: str, code: str) -> None:
 
 
 @pytest.mark.contract("A.logit-bias")
-@pytest.mark.parametrize("value", [{}, {"50256": -100}, {"1": 100, "2": 0.5}])
-def test_logit_bias_is_an_object_of_numbers(value: Any) -> None:
+@pytest.mark.parametrize("value", [{}, {"50256": -100}, {"1": 100, "2": 5.0}])
+def test_logit_bias_is_an_object_of_integers(value: Any) -> None:
     assert json.loads(read(logit_bias=value).body)["logit_bias"] == value
 
 
@@ -163,7 +163,8 @@ def test_logit_bias_is_an_object_of_numbers(value: Any) -> None:
         ([], "logit_bias", "invalid_type"),
         (1, "logit_bias", "invalid_type"),
         ({"50256": 101}, "logit_bias.50256", "invalid_value"),
-        ({"1": 1, "50256": -100.5}, "logit_bias.50256", "invalid_value"),
+        ({"1": 1, "50256": -101.0}, "logit_bias.50256", "invalid_value"),
+        ({"1": 1, "50256": 0.5}, "logit_bias.50256", "invalid_type"),
         ({"50256": "1"}, "logit_bias.50256", "invalid_type"),
         ({"50256": True}, "logit_bias.50256", "invalid_type"),
         ({"50256": None}, "logit_bias.50256", "invalid_type"),
@@ -233,7 +234,7 @@ def test_objects_of_another_form_are_refused(fields: dict[str, Any], param: str,
         [],
         [tool()],
         [tool(description="d", parameters={}, strict=True)],
-        [tool(strict=None), tool(strict=False, unknown=1)],
+        [tool(strict=None, description=None, parameters=None), tool(strict=False, unknown=1)],
         [{"type": "custom", "custom": {"name": "c"}}],
         [{"type": "of_next_year", "function": 7}],
     ],
@@ -256,7 +257,6 @@ def test_tools_pass_unchanged(value: Any) -> None:
         ([{"type": "function", "function": "f"}], "tools[0].function", "invalid_type"),
         ([{"type": "function", "function": {}}], "tools[0].function.name", "missing_required_parameter"),
         ([tool(), tool(name=1)], "tools[1].function.name", "invalid_type"),
-        ([tool(description=None)], "tools[0].function.description", "invalid_type"),
         ([tool(parameters=[])], "tools[0].function.parameters", "invalid_type"),
         ([tool(parameters="{}")], "tools[0].function.parameters", "invalid_type"),
         ([tool(strict=1)], "tools[0].function.strict", "invalid_type"),

@@ -62,7 +62,9 @@ def test_the_examples_of_the_html_standard_give_its_events(stream: bytes, data: 
     [
         pytest.param(b"", [], id="nothing"),
         pytest.param(b"\n\n\n\n", [], id="blank lines"),
-        pytest.param(b"data: {}\n\n\n\n\ndata: []\n\n", [Event(b"{}"), Event(b"[]")], id="more blank lines than needed"),
+        pytest.param(
+            b"data: {}\n\n\n\n\ndata: []\n\n", [Event(b"{}"), Event(b"[]")], id="more blank lines than needed"
+        ),
         pytest.param(b"\ndata: {}\n\n", [Event(b"{}")], id="a blank line in front"),
         pytest.param(b"data: {}\r\n\r\n", [Event(b"{}")], id="CRLF"),
         pytest.param(b"data: {}\r\r", [Event(b"{}")], id="CR"),
@@ -92,6 +94,7 @@ def test_the_examples_of_the_html_standard_give_its_events(stream: bytes, data: 
         pytest.param(b"data: \xff\x00\n\n", [Event(b"\xff\x00")], id="bytes that are no text"),
     ],
 )
+@pytest.mark.contract("5.frame.normalised", "5.frame.no-other-fields")
 @pytest.mark.parametrize("size", [1, 2, 3, 1 << 20])
 def test_a_stream_gives_the_same_frames_in_segments_of_any_size(stream: bytes, frames: Frames, size: int) -> None:
     assert decode(*(stream[at : at + size] for at in range(0, len(stream), size))) == frames
@@ -154,6 +157,7 @@ def test_httpx2_reads_the_same_events_from_any_stream(stream: bytes) -> None:
     assert [(one.data, one.error) for one in decode(stream) if isinstance(one, Event)] == theirs
 
 
+@pytest.mark.contract("5.frame.payload")
 @given(payloads=st.lists(st.binary(min_size=1).filter(lambda p: not set(p) & set(b"\r\n") and p.strip(b" \t"))))
 @settings(max_examples=100, deadline=None)
 def test_what_we_frame_we_read_back(payloads: list[bytes]) -> None:
@@ -180,6 +184,7 @@ def test_a_framed_comment_is_one_comment_in_valid_utf_8(text: bytes) -> None:
         pytest.param(b":\n" * (MAX_LINES + 1), LIMIT, id="lines of comments"),
     ],
 )
+@pytest.mark.contract("8.upstream-event")
 @pytest.mark.parametrize("size", [1, 1 << 20])
 def test_one_event_over_the_limit_of_bytes_or_lines_is_too_large(stream: bytes, limit: int, size: int) -> None:
     with pytest.raises(EventTooLarge):

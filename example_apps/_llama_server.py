@@ -1,0 +1,45 @@
+"""Run as a program: serves one model file with llama.cpp, until standard input ends.
+
+A process of its own, because llama.cpp's server cannot be stopped from Python while it generates: its
+destructor waits for streams that nobody ends. Ending with standard input means that it never outlives the
+program which started it, however that one ended. Says on standard output "ready URL" or "failed REASON".
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+MODEL_NAME = "smollm2-135m-instruct"
+
+
+def main(model_path: str, port: int) -> None:
+    # Ctrl-C reaches every process of the terminal; whether to stop is for the one that started us to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        import xllamacpp
+
+        params = xllamacpp.CommonParams()
+        params.model.path = model_path
+        params.model_alias = {MODEL_NAME}
+        params.hostnames = ["127.0.0.1"]
+        params.port = port
+        params.n_ctx = 4096
+        params.n_parallel = 2
+        params.cache_ram_mib = 0
+        params.fit_params = False  # measures GPUs, and talks about it
+        params.ui = False
+        params.verbosity = -1
+        server = xllamacpp.Server(params)
+    except Exception as error:
+        print("failed", " ".join(str(error).split()), flush=True)
+        return
+    print("ready", server.listening_address, flush=True)
+    sys.stdin.buffer.read()
+    # Not a return: see above, the destructor may wait for ever.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
