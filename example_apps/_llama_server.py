@@ -1,7 +1,7 @@
 """Run as a program: serves one model file with llama.cpp, until standard input ends.
 
-A process of its own, because llama.cpp's server cannot be stopped from Python while it generates: its
-destructor waits for streams that nobody ends. Ending with standard input means that it never outlives the
+A process of its own, because llama.cpp's server cannot be stopped from Python at any time: its destructor
+does not return while a client reads a stream. Ending with standard input means that it never outlives the
 program which started it, however that one ended. Says on standard output "ready URL" or "failed REASON".
 """
 
@@ -37,7 +37,7 @@ def main(model_path: str, port: int) -> None:
         return
     print("ready", server.listening_address, flush=True)
     sys.stdin.buffer.read()
-    # Not a return: see above, the destructor may wait for ever.
+    # Not a return: see above, the destructor might never come back.
     os._exit(0)
 
 

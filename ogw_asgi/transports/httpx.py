@@ -8,22 +8,21 @@ while it is contended (encode/httpcore issue 1093), and the gateway bounds concu
 from __future__ import annotations
 
 import importlib
-import math
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
 
 import anyio
 
 from .._values import Header, UpstreamRequest
 from ..exceptions import ConfigurationError
+from ._exchange import Exchange, close
 from .base import FailureKind, TransportFailure
 
 KEEPALIVE_S = 4.0
 """Below the 5 s after which vLLM and uvicorn close idle connections, so that we are the first to let go."""
-
-CLOSE_S = 1.0
 
 # Every request error of either library by its name. Connect errors are looked into (`_connect_kind`).
 _KINDS: Mapping[str, FailureKind] = {
@@ -50,8 +49,6 @@ _KINDS: Mapping[str, FailureKind] = {
     "RequestError": "protocol",
     "HTTPError": "protocol",
 }
-
-_STALE = ("ReadError", "WriteError", "CloseError", "RemoteProtocolError")
 
 
 def load_library(name: str) -> Any:
@@ -102,9 +99,7 @@ class HTTPXTransport:
         self._no_timeout = self._library.Timeout(None)
 
     @classmethod
-    def make(
-        cls, library: Any, verify: ssl.SSLContext, *, head_bytes: int, keepalive: bool = True
-    ) -> HTTPXTransport:
+    def make(cls, library: Any, verify: ssl.SSLContext, *, head_bytes: int, keepalive: bool = True) -> HTTPXTransport:
         """An engine with a client of its own: no proxies or .netrc from the environment, no redirects, HTTP/1.1."""
         limits = library.Limits(
             max_connections=None,
@@ -112,23 +107,29 @@ class HTTPXTransport:
             keepalive_expiry=KEEPALIVE_S,
         )
         client = library.AsyncClient(
-            verify=verify, trust_env=False, follow_redirects=False, http2=False, limits=limits, timeout=None
+            verify=verify,
+            trust_env=False,
+            follow_redirects=False,
+            http2=False,
+            limits=limits,
+            timeout=None,
+            # Cookies are never sent back, so none is kept: a server could fill the jar without end.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
         return cls(client, owned=True, head_bytes=head_bytes)
 
     async def open(self, request: UpstreamRequest) -> _Response:
-        exchange = _Exchange(request.connect_s)
-        try:
-            return await self._send(request, exchange)
-        except TransportFailure:
-            if not exchange.stale:
-                raise
-        return await self._send(request, _Exchange(request.connect_s))
+        response = await self._send(request)
+        if response is None:
+            response = await self._send(request, resend=False)
+        assert response is not None
+        return response
 
-    async def _send(self, request: UpstreamRequest, exchange: _Exchange) -> _Response:
-        with anyio.CancelScope() as scope:
-            exchange.scope = scope
-            try:
+    async def _send(self, request: UpstreamRequest, *, resend: bool = True) -> _Response | None:
+        """The response, or None if the request went to a connection that had been closed and may be re-sent."""
+        exchange = Exchange(request.connect_s)
+        try:
+            with exchange:
                 message = self._library.Request(
                     "POST",
                     request.url,
@@ -137,26 +138,32 @@ class HTTPXTransport:
                     extensions={"trace": exchange.trace, "timeout": self._no_timeout.as_dict()},
                 )
                 response = await self._client.send(message, stream=True, follow_redirects=False)
-            except Exception as error:
-                kind = self._kind(error)
-                if kind is None:
-                    raise
-                exchange.failed(error)
-                raise TransportFailure(kind) from None
-        if scope.cancelled_caught:
-            raise TransportFailure("connect_timeout")
+        except TransportFailure:
+            raise
+        except Exception as error:
+            if resend and exchange.is_stale(error):
+                return None
+            kind = self._kind(error)
+            raise TransportFailure("tls" if exchange.in_tls and kind == "connect" else kind) from None
+        finally:
+            await exchange.close_unfinished()
+        if exchange.is_stray:
+            await close(response)
+            if resend:
+                return None
+            raise TransportFailure("protocol")
         head = sum(len(name) + len(value) + 4 for name, value in response.headers.raw)
         if head > self._head_bytes:
-            await _close(response)
+            await close(response)
             raise TransportFailure("protocol")
-        return _Response(self, response)
+        return _Response(response)
 
-    def _kind(self, error: Exception) -> FailureKind | None:
-        """What an exception of the library means; None for one that is not the library's."""
+    def _kind(self, error: Exception) -> FailureKind:
+        """What an exception means; the base promises a kind for every one, a user's hooks and transports included."""
         library = self._library
         if not isinstance(error, (library.HTTPError, library.InvalidURL, library.StreamError)):
             # A client that was closed (the gateway's end, or the user's) says so with a RuntimeError.
-            return "connect" if isinstance(error, RuntimeError) and self._client.is_closed else None
+            return "connect" if isinstance(error, RuntimeError) and self._client.is_closed else "protocol"
         names = [base.__name__ for base in type(error).__mro__]
         if "ConnectError" in names:
             return _connect_kind(error)
@@ -169,44 +176,10 @@ class HTTPXTransport:
             await self._client.aclose()
 
 
-class _Exchange:
-    """What the engine's trace tells of one request: was its connection new, and how far did it get?
-
-    It also is the connect limit: the scope's deadline is set when the connection is begun and lifted when the request
-    goes out. Transports that connect nothing (in-process ASGI) send no such event and are not limited.
-    """
-
-    def __init__(self, connect_s: float) -> None:
-        self._connect_s = connect_s
-        self._connected = False
-        self._sending = False
-        self._answered = False
-        self.scope: anyio.CancelScope | None = None
-        self.stale = False
-
-    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        step = event.partition(".")[2]
-        if step in ("connect_tcp.started", "connect_unix_socket.started"):
-            self._connected = True
-            if self.scope is not None:
-                self.scope.deadline = anyio.current_time() + self._connect_s
-        elif step == "send_request_headers.started":
-            self._sending = True
-            if self.scope is not None:
-                self.scope.deadline = math.inf
-        elif step == "receive_response_headers.complete":
-            self._answered = True
-
-    def failed(self, error: Exception) -> None:
-        reused = self._sending and not self._connected and not self._answered
-        self.stale = reused and type(error).__name__ in _STALE
-
-
 class _Response:
     """See base.UpstreamResponse."""
 
-    def __init__(self, transport: HTTPXTransport, response: Any) -> None:
-        self._transport = transport
+    def __init__(self, response: Any) -> None:
         self._response = response
         self._body: AsyncGenerator[bytes, None] | None = None
         self.status: int = response.status_code
@@ -222,25 +195,28 @@ class _Response:
         try:
             async for chunk in self._response.aiter_raw():
                 yield chunk
-        except Exception as error:
-            kind = self._transport._kind(error)
-            if kind is None:
-                raise
-            raise TransportFailure("reset" if kind == "protocol" else kind) from None
+        except Exception:
+            # Whatever the library calls it: the answer had begun, and its end will not come.
+            raise TransportFailure("reset") from None
 
     async def aclose(self) -> None:
+        await close(self._response)
         if self._body is not None:
-            await self._body.aclose()
-        await _close(self._response)
+            await _unwind(self._body)
 
 
-async def _close(response: Any) -> None:
-    # Shielded: this runs while the caller's leaving is being cancelled through us, and a connection that is
-    # dropped half-closed would never leave the pool. Bounded: a peer must not hold us by not reading.
-    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_S):
+async def _unwind(body: AsyncGenerator[bytes, None]) -> None:
+    """End a body that was left half-way, and the five generators that the library has nested in it.
+
+    Closing the outermost would leave the others to the garbage collector, which trio reports and for which asyncio
+    starts a task. A cancellation from below ends them all, innermost first.
+    """
+    with anyio.CancelScope(shield=True) as scope:
+        scope.cancel()
         try:
-            await response.aclose()
-        except Exception:  # the connection is gone either way
+            async for _ in body:
+                pass
+        except Exception:  # its connection has been closed
             pass
 
 

@@ -1,0 +1,249 @@
+"""One endpoint, three providers, two of them in trouble: the answers come all the same.
+
+    python -m example_apps.demo [--once] [--port N] [--model NAME]
+
+A Starlette app with the gateway mounted at /llm: `openai` is down, `azure` says nothing, `vllm` is a real model
+on this machine (see local_llm.py). With OPENAI_API_KEY, AZURE_OPENAI_ENDPOINT or VLLM_ENDPOINT in the
+environment, those providers are asked instead. Needs the extra `demo`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from example_apps._screen import Screen
+from example_apps._serving import served
+from example_apps.local_llm import MODEL_NAME, LocalModelUnavailable, local_llm
+from ogw_asgi import VLLM, Azure, ConfigurationError, Gateway, OpenAI, Timeouts
+from ogw_asgi.testing import ScriptedUpstream, chat, dead_port, hang
+
+REAL_PROVIDERS = ("OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "VLLM_ENDPOINT")
+PORT = 8000
+COMPLETIONS = "/chat/completions"
+FIRST_CHUNK_S = 1.0
+PLAIN_QUESTION = "What is the capital of France? Answer in one short sentence."
+STREAM_QUESTION = "Write two sentences about a lighthouse keeper."
+SCRIPTED_ANSWER = "This answer comes from a scripted upstream, word by word, as a real model would send it."
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the demo talks to, and what it says about it."""
+
+    gateway: Gateway
+    model: str
+    remarks: tuple[str, ...]
+    # The plain request's own order: its limit is that of a whole answer, too long to wait for a silent provider.
+    plain_sequence: tuple[str, ...] = ()
+    cast: tuple[tuple[str, str], ...] = field(default=())
+
+
+def real_stage(model: str | None) -> Stage:
+    found = ", ".join(name for name in REAL_PROVIDERS if os.environ.get(name))
+    remark = f"The environment names real providers ({found}): they are asked, in their default order."
+    return Stage(Gateway.from_env(), model or "gpt-4o-mini", (remark,))
+
+
+@contextmanager
+def played_stage(screen: Screen) -> Iterator[Stage]:
+    """`openai` refuses connections, `azure` accepts them and stays silent, `vllm` works."""
+    with ExitStack() as stack:
+        closed_port = stack.enter_context(dead_port())
+        silent = stack.enter_context(served(ScriptedUpstream(hang())))
+        try:
+            working = stack.enter_context(local_llm())
+            played_by = f"well: SmolLM2-135M, a real model, in llama.cpp at {address(working)}"
+        except LocalModelUnavailable as error:
+            screen.paragraph(f"No local model, a scripted upstream plays it: {error.reason}.", "yellow")
+            working = stack.enter_context(served(ScriptedUpstream(chat(SCRIPTED_ANSWER))))
+            played_by = f"well: a scripted upstream at {address(working)}"
+        yield Stage(
+            gateway=Gateway(
+                providers=[
+                    OpenAI(api_key="no-key-needed", base_url=f"http://127.0.0.1:{closed_port}/v1"),
+                    Azure(api_key="no-key-needed", endpoint=silent),
+                    VLLM(endpoint=working),
+                ],
+                failover_sequence=("openai", "azure", "vllm"),
+                timeouts=Timeouts(first_chunk_s=FIRST_CHUNK_S),
+            ),
+            model=MODEL_NAME,
+            cast=(
+                ("openai", "down: nothing listens there"),
+                ("azure", "too slow: accepts the request, then says nothing"),
+                ("vllm", played_by),
+            ),
+            remarks=(
+                f"A provider has {FIRST_CHUNK_S:.0f} s for the first token of a stream here (by default 30 s), "
+                "then the next one is asked.",
+            ),
+            plain_sequence=("openai", "vllm"),
+        )
+
+
+def address(url: str) -> str:
+    return url.removeprefix("http://")
+
+
+def host_app(gateway: Gateway) -> Starlette:
+    """The app that was there before the gateway came: its own route, and one mount."""
+
+    async def index(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("The host app. Its gateway answers POST /llm/chat/completions.\n")
+
+    return Starlette(routes=[Route("/", index), Mount("/llm", app=gateway)], lifespan=gateway.lifespan)
+
+
+def payload(stage: Stage, question: str, *, stream: bool) -> dict[str, object]:
+    body: dict[str, object] = {"model": stage.model, "messages": [{"role": "user", "content": question}]}
+    return body | {"max_tokens": 90, "temperature": 0} | ({"stream": True} if stream else {})
+
+
+def ask_plain(screen: Screen, client: httpx.Client, stage: Stage) -> bool:
+    """Whether text came."""
+    screen.heading("1. A plain completion")
+    headers = {}
+    if stage.plain_sequence:
+        order = json.dumps(stage.plain_sequence)
+        screen.paragraph(
+            "A plain answer comes in one piece, so its limit is long (600 s). This request leaves the slow provider out "
+            "by naming its own order:"
+        )
+        screen.line(f"   x-opengateway-failover-sequence: {order}")
+        headers["x-opengateway-failover-sequence"] = order
+    screen.asked(PLAIN_QUESTION)
+    response = client.post(COMPLETIONS, json=payload(stage, PLAIN_QUESTION, stream=False), headers=headers)
+    text = show_refusal(screen, response) or str(response.json()["choices"][0]["message"]["content"] or "")
+    screen.token(text)
+    screen.end_of_tokens()
+    show_head(screen, response)
+    return response.is_success and bool(text.strip())
+
+
+def ask_stream(screen: Screen, client: httpx.Client, stage: Stage) -> bool:
+    """Whether text came, and the stream was whole."""
+    screen.heading("2. A streamed completion")
+    screen.asked(STREAM_QUESTION)
+    pieces: list[str] = []
+    whole = False
+    began_s = time.monotonic()
+    first_s = 0.0
+    with client.stream("POST", COMPLETIONS, json=payload(stage, STREAM_QUESTION, stream=True)) as response:
+        if not response.is_success:
+            response.read()
+            screen.token(show_refusal(screen, response))
+        else:
+            for data in events(response):
+                if whole := data == "[DONE]":
+                    break
+                for choice in json.loads(data).get("choices", []):
+                    if piece := choice["delta"].get("content"):
+                        first_s = first_s or time.monotonic() - began_s
+                        pieces.append(piece)
+                        screen.token(piece)
+    screen.end_of_tokens()
+    show_head(screen, response)
+    if pieces:
+        screen.line(f"   First token after {first_s:.2f} s, {len(pieces)} in {time.monotonic() - began_s:.2f} s.")
+    return whole and bool("".join(pieces).strip())
+
+
+def events(response: httpx.Response) -> Iterator[str]:
+    """The payloads of the stream's events: one line each, as the gateway sends them."""
+    for line in response.iter_lines():
+        if line.startswith("data: "):
+            yield line.removeprefix("data: ")
+
+
+def show_refusal(screen: Screen, response: httpx.Response) -> str:
+    return "" if response.is_success else str(response.json()["error"]["message"])
+
+
+def show_head(screen: Screen, response: httpx.Response) -> None:
+    screen.trail(f"{response.status_code} {response.reason_phrase}", dict(response.headers))
+
+
+def introduce(screen: Screen, stage: Stage, url: str) -> None:
+    screen.heading(f"ogw_asgi: a gateway mounted in a Starlette app, at {url}/llm")
+    for name, condition in stage.cast:
+        screen.line(f"   {name:<8} {condition}")
+    for remark in stage.remarks:
+        screen.paragraph(remark)
+
+
+def keep_serving(screen: Screen, stage: Stage, url: str) -> None:
+    body = {"model": stage.model, "stream": True, "messages": [{"role": "user", "content": "Hello!"}]}
+    screen.heading("Your turn (Ctrl-C stops it)")
+    screen.line(f"   curl -iN {url}/llm/chat/completions \\")
+    screen.line("     -H 'content-type: application/json' \\")
+    # In two pieces, to stay within 80 columns; the shell joins them.
+    model, rest = json.dumps(body, separators=(",", ":")).split('"stream"')
+    screen.line(f"     -d '{model}'\\")
+    screen.line(f"""'"stream"{rest}'""")
+    while True:
+        time.sleep(3600)
+
+
+@contextmanager
+def served_host(gateway: Gateway, port: int | None) -> Iterator[str]:
+    """On the port that was asked for, else on 8000, else, when that is taken, on a free one."""
+    with ExitStack() as stack:
+        app = host_app(gateway)
+        try:
+            url = stack.enter_context(served(app, PORT if port is None else port))
+        except OSError:
+            if port is not None:
+                raise
+            url = stack.enter_context(served(app))
+        yield url
+
+
+def run(screen: Screen, *, once: bool, port: int | None, model: str | None) -> int:
+    with ExitStack() as stack:
+        if any(os.environ.get(name) for name in REAL_PROVIDERS):
+            stage = real_stage(model)
+        else:
+            stage = stack.enter_context(played_stage(screen))
+        url = stack.enter_context(served_host(stage.gateway, port))
+        introduce(screen, stage, url)
+        # Without a proxy from the environment: the way is loopback.
+        client = stack.enter_context(httpx.Client(base_url=f"{url}/llm", timeout=630, trust_env=False))
+        answered = [ask_plain(screen, client, stage), ask_stream(screen, client, stage)]
+        if not once:
+            keep_serving(screen, stage, url)
+        return 0 if all(answered) else 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m example_apps.demo", description="Shows a failover, for real.")
+    parser.add_argument("--once", action="store_true", help="end after the two requests; status 1 if text did not come")
+    parser.add_argument("--port", type=int, help="of the host app; default: 8000, or a free one")
+    parser.add_argument("--model", help="the model to ask real providers for; default: gpt-4o-mini")
+    options = parser.parse_args(arguments)
+    screen = Screen()
+    try:
+        return run(screen, once=options.once, port=options.port, model=options.model)
+    except KeyboardInterrupt:
+        screen.end_of_tokens()
+        screen.line("\nStopped.")
+        return 130 if options.once else 0
+    except (ConfigurationError, OSError, httpx.HTTPError) as error:
+        print(f"The demo cannot run: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
