@@ -126,10 +126,10 @@ def ask_plain(screen: Screen, client: httpx.Client, stage: Stage) -> bool:
         headers["x-opengateway-failover-sequence"] = order
     screen.asked(PLAIN_QUESTION)
     response = client.post(COMPLETIONS, json=payload(stage, PLAIN_QUESTION, stream=False), headers=headers)
-    text = show_refusal(screen, response) or str(response.json()["choices"][0]["message"]["content"] or "")
+    show_head(screen, response)
+    text = refusal(response) or str(response.json()["choices"][0]["message"]["content"] or "")
     screen.token(text)
     screen.end_of_tokens()
-    show_head(screen, response)
     return response.is_success and bool(text.strip())
 
 
@@ -137,43 +137,52 @@ def ask_stream(screen: Screen, client: httpx.Client, stage: Stage) -> bool:
     """Whether text came, and the stream was whole."""
     screen.heading("2. A streamed completion")
     screen.asked(STREAM_QUESTION)
-    pieces: list[str] = []
     whole = False
-    began_s = time.monotonic()
-    first_s = 0.0
+    pieces = 0
+    began_s = first_s = time.monotonic()
     with client.stream("POST", COMPLETIONS, json=payload(stage, STREAM_QUESTION, stream=True)) as response:
-        if not response.is_success:
-            response.read()
-            screen.token(show_refusal(screen, response))
-        else:
-            for data in events(response):
-                if whole := data == "[DONE]":
-                    break
-                for choice in json.loads(data).get("choices", []):
-                    if piece := choice["delta"].get("content"):
-                        first_s = first_s or time.monotonic() - began_s
-                        pieces.append(piece)
-                        screen.token(piece)
+        show_head(screen, response)
+        try:
+            for piece in tokens(response):
+                first_s = first_s if pieces else time.monotonic()
+                pieces += 1
+                screen.token(piece)
+            whole = response.is_success
+        except httpx.RemoteProtocolError:
+            # How a gateway tells every client that the provider broke off: the body does not end.
+            screen.token("\n[the stream broke]")
     screen.end_of_tokens()
-    show_head(screen, response)
-    if pieces:
-        screen.line(f"   First token after {first_s:.2f} s, {len(pieces)} in {time.monotonic() - began_s:.2f} s.")
-    return whole and bool("".join(pieces).strip())
+    if pieces and whole:
+        last_s = time.monotonic()
+        screen.line()
+        screen.line(f"   First token after {first_s - began_s:.2f} s, all {pieces} after {last_s - began_s:.2f} s.")
+    return whole and pieces > 0
 
 
-def events(response: httpx.Response) -> Iterator[str]:
-    """The payloads of the stream's events: one line each, as the gateway sends them."""
+def tokens(response: httpx.Response) -> Iterator[str]:
+    """The pieces of text of a stream, or the one message of a refusal."""
+    if not response.is_success:
+        response.read()
+        yield refusal(response)
+        return
     for line in response.iter_lines():
-        if line.startswith("data: "):
-            yield line.removeprefix("data: ")
+        # One line per event: the gateway sends them so, whatever framing the provider chose.
+        if line.startswith("data: {"):
+            event = json.loads(line.removeprefix("data: "))
+            if "error" in event:
+                yield f"\n[{event['error']['message']}]"
+            for choice in event.get("choices", []):
+                if text := choice.get("delta", {}).get("content"):
+                    yield text
 
 
-def show_refusal(screen: Screen, response: httpx.Response) -> str:
+def refusal(response: httpx.Response) -> str:
     return "" if response.is_success else str(response.json()["error"]["message"])
 
 
 def show_head(screen: Screen, response: httpx.Response) -> None:
     screen.trail(f"{response.status_code} {response.reason_phrase}", dict(response.headers))
+    screen.line()
 
 
 def introduce(screen: Screen, stage: Stage, url: str) -> None:

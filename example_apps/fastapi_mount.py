@@ -1,6 +1,6 @@
 """The gateway mounted in a FastAPI app that has a lifespan of its own.
 
-    uvicorn example_apps.fastapi_mount:app          then POST /llm/chat/completions
+uvicorn example_apps.fastapi_mount:app          then POST /llm/chat/completions
 """
 
 from collections.abc import AsyncIterator

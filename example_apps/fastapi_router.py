@@ -1,6 +1,6 @@
 """The gateway as a FastAPI router: in /docs, and behind a dependency that knows the users.
 
-    uvicorn example_apps.fastapi_router:app         then POST /llm/chat/completions with x-user: ada
+uvicorn example_apps.fastapi_router:app         then POST /llm/chat/completions with x-user: ada
 """
 
 from typing import Annotated

@@ -104,7 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
         with local_llm(options.port) as url:
             body = f'{{"model":"{MODEL_NAME}","messages":[{{"role":"user","content":"Hello!"}}],"stream":true}}'
             print(f"{MODEL_NAME} answers at {url}/v1 (Ctrl-C stops it). Try:\n")
-            print(f"  curl -N {url}/v1/chat/completions \\\n    -H 'content-type: application/json' \\\n    -d '{body}'")
+            print(
+                f"  curl -N {url}/v1/chat/completions \\\n    -H 'content-type: application/json' \\\n    -d '{body}'"
+            )
             sys.stdout.flush()
             while True:
                 time.sleep(3600)

@@ -76,9 +76,7 @@ PARAMETERS: list[dict[str, Any]] = [
         "The status of a successful answer.",
         {"type": "string", "enum": ["200", "201"]},
     ),
-    _header(
-        "x-opengateway-hedge-after", "`0` keeps hedging off.", {"type": "string", "enum": ["0"]}
-    ),
+    _header("x-opengateway-hedge-after", "`0` keeps hedging off.", {"type": "string", "enum": ["0"]}),
 ]
 
 REQUEST_SCHEMA: dict[str, Any] = {

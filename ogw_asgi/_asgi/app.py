@@ -51,9 +51,7 @@ class GatewayApp:
         try:
             await self._door.open()
             refuse_repeats(scope["headers"])
-            await authenticate(
-                self._door.authenticator, HTTPConnection(scope), self._door.timeouts.authenticate_s
-            )
+            await authenticate(self._door.authenticator, HTTPConnection(scope), self._door.timeouts.authenticate_s)
         except RequestRejected as refusal:
             await _refuse(scope, send, refusal)
             return

@@ -58,9 +58,7 @@ class ChatCompletions:
             try:
                 dispatcher = await door.open()
                 refuse_repeats(headers)
-                principal = await authenticate(
-                    door.authenticator, HTTPConnection(scope), door.timeouts.authenticate_s
-                )
+                principal = await authenticate(door.authenticator, HTTPConnection(scope), door.timeouts.authenticate_s)
                 options = read_options(
                     headers, request_id=request_id, limits=door.limits, header_max_s=door.timeouts.header_max_s
                 )
@@ -69,9 +67,7 @@ class ChatCompletions:
             except RequestRejected as refusal:
                 refusal.close = True
                 raise
-            body = await receive_body(
-                receive, announced_length(headers), door.limits, door.timeouts.upload_stall_s
-            )
+            body = await receive_body(receive, announced_length(headers), door.limits, door.timeouts.upload_stall_s)
             call = read_body(body, door.limits)
             plan = make_plan(
                 call.model,

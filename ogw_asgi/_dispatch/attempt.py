@@ -89,9 +89,7 @@ class Attempt:
         except Exception:  # whatever a user's callable raises; its text may hold the key
             return self._outcome("key_unavailable", started_s)
         try:
-            request = self.provider.prepare(
-                self.call, self.target, self.used_key, self.forwarded, self.connect_s
-            )
+            request = self.provider.prepare(self.call, self.target, self.used_key, self.forwarded, self.connect_s)
         except Unservable:
             return self._outcome("unservable", started_s)
         try:

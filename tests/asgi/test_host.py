@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -22,8 +22,9 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
+from websockets.sync.client import connect
 
-from ogw_asgi import ConfigurationError, Gateway, GatewayMiddleware, Principal
+from ogw_asgi import ConfigurationError, Gateway, GatewayMiddleware, OpenAI, Principal
 from ogw_asgi.testing import Break, asgi_client, chat, serve, stream
 from tests.asgi.hosts import QUESTION, STREAMED, Recorder, code, http_scope, in_process, mounted, starlette
 
@@ -186,8 +187,6 @@ async def test_the_hosts_websockets_and_lifespan_still_work_on_a_real_server() -
         await websocket.send_text("the host's")
         await websocket.close()
 
-    from contextlib import asynccontextmanager
-
     @asynccontextmanager
     async def lifespan(app: Any) -> Any:
         log.append("in")
@@ -199,8 +198,6 @@ async def test_the_hosts_websockets_and_lifespan_still_work_on_a_real_server() -
 
     with anyio.fail_after(10):
         async with in_process() as (_, upstream), serve(upstream) as url:
-            from ogw_asgi import OpenAI
-
             gateway = Gateway(providers=[OpenAI(base_url=f"{url}/v1", api_key="k")])
             routes = [WebSocketRoute("/chat/completions", echo), Route("/state", state)]
             app = Starlette(routes=routes, lifespan=lifespan)
@@ -213,8 +210,6 @@ async def test_the_hosts_websockets_and_lifespan_still_work_on_a_real_server() -
 
 
 def _websocket_text(url: str) -> str:
-    from websockets.sync.client import connect
-
     with connect(url.replace("http", "ws") + "/chat/completions") as websocket:
         return str(websocket.recv(timeout=5))
 
@@ -235,6 +230,7 @@ async def test_a_gateway_mounted_below_a_mount_answers_there(root_path: str) -> 
     assert (other.status_code, code(other)) == (404, "unknown_url")
 
 
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter")  # deprecated of late, and in use everywhere
 async def test_a_fastapi_host_with_a_root_path_of_its_own_behind_a_stripping_proxy() -> None:
     with anyio.fail_after(5):
         async with in_process() as (gateway, _), gateway:

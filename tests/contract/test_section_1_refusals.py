@@ -94,11 +94,12 @@ async def test_without_an_authenticator_no_token_is_asked_for() -> None:
 async def test_what_the_token_may_not_use_is_a_403(
     principal: Principal, headers: dict[str, str], code: str, param: str
 ) -> None:
+    tokens: dict[str | Principal, list[str]] = {principal: ["token"]}
     async with gateway_of(
         openai=ScriptedUpstream(),
         azure=ScriptedUpstream(),
         vllm=using(ScriptedUpstream(), allowed_endpoints=["http://10.0.0.7:8000"]),
-        authenticate=bearer_tokens({principal: ["token"]}),
+        authenticate=bearer_tokens(tokens),
     ) as world:
         reply = await world.post(headers={"authorization": "Bearer token", **headers})
         refused(reply, 403, code, world, param=param)
@@ -205,7 +206,7 @@ async def test_an_upload_may_take_ten_seconds_between_bytes_and_needs_16_kib_a_s
     async with gateway_of(openai=ScriptedUpstream(), limit_s=300) as world:
         body = dripping(chunk, every_s, count)
         reply = await world.client.post("/chat/completions", content=body, headers=JSON)
-        code = {408: "body_timeout", 400: "invalid_json"}[status]
+        code = {408: "body_timeout", 400: "invalid_body"}[status]
         assert (reply.status_code, error_of(reply)["code"]) == (status, code)
         assert world.calls() == []
 
@@ -285,6 +286,7 @@ OPENAI_404 = error(404, "The model does not exist.", code="model_not_found", par
 AZURE_404 = error(404, "The deployment does not exist.", code="DeploymentNotFound")
 
 
+@pytest.mark.contract("4.model-not-found")
 async def test_a_model_that_every_target_says_it_does_not_know_is_a_404() -> None:
     async with gateway_of(openai=ScriptedUpstream(OPENAI_404), azure=ScriptedUpstream(AZURE_404)) as world:
         reply = await world.post()

@@ -1,0 +1,214 @@
+"""The work of a request, and the caller who may leave: one of them ends first, and nothing is left over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from ogw_asgi._dispatch.race import race
+
+pytestmark = pytest.mark.anyio
+
+
+async def silence() -> Any:
+    await anyio.sleep_forever()
+
+
+class Work:
+    """Work that goes on until it is cancelled, and says that it was."""
+
+    def __init__(self) -> None:
+        self.begun = anyio.Event()
+        self.cancelled = False
+
+    async def __call__(self) -> None:
+        self.begun.set()
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            self.cancelled = True
+            raise
+
+
+@pytest.fixture(autouse=True)
+async def no_task_left_over(anyio_backend: Any) -> Any:
+    before = {task.id for task in anyio.get_running_tasks()}
+    yield
+    await anyio.lowlevel.checkpoint()
+    # The fixture's own task is not the test's, so that neither is counted.
+    here = anyio.get_current_task().id
+    left = [task for task in anyio.get_running_tasks() if task.id not in before | {here}]
+    assert [task for task in left if task.name and "_watch" in task.name] == []
+
+
+async def test_work_that_ends_first_wins_and_the_watcher_ends_with_it() -> None:
+    watching = anyio.Event()
+    ended: list[str] = []
+
+    async def receive() -> Any:
+        watching.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("receive")
+
+    async def work() -> None:
+        await watching.wait()
+        ended.append("work")
+
+    with anyio.fail_after(5):
+        assert await race(work, receive) is False
+    assert ended == ["work", "receive"]
+
+
+async def test_work_that_never_waits_ends_well() -> None:
+    async def work() -> None:
+        pass
+
+    with anyio.fail_after(5):
+        assert await race(work, silence) is False
+
+
+@pytest.mark.contract("4.caller-gone.receive")
+async def test_a_caller_who_leaves_first_cancels_the_work() -> None:
+    work = Work()
+
+    async def receive() -> Any:
+        await work.begun.wait()
+        return {"type": "http.disconnect"}
+
+    with anyio.fail_after(5):
+        assert await race(work, receive) is True
+    assert work.cancelled
+
+
+async def test_a_receive_that_raises_has_no_caller_behind_it() -> None:
+    work = Work()
+
+    async def receive() -> Any:
+        await work.begun.wait()
+        raise OSError("connection lost")
+
+    with anyio.fail_after(5):
+        assert await race(work, receive) is True
+    assert work.cancelled
+
+
+async def test_a_receive_that_repeats_itself_without_waiting_does_not_stop_the_work() -> None:
+    asked = 0
+
+    async def receive() -> Any:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def work() -> None:
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+
+    with anyio.fail_after(5):
+        assert await race(work, receive) is False
+    assert 1 < asked < 100
+
+
+async def test_a_leaving_that_follows_repetitions_is_seen() -> None:
+    messages = [{"type": "http.request"}] * 3 + [{"type": "http.disconnect"}]
+    work = Work()
+
+    async def receive() -> Any:
+        await work.begun.wait()
+        return messages.pop(0)
+
+    with anyio.fail_after(5):
+        assert await race(work, receive) is True
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), OSError("no"), KeyError("no")])
+async def test_what_the_work_raises_arrives_as_it_is(error: Exception) -> None:
+    async def work() -> None:
+        await anyio.lowlevel.checkpoint()
+        raise error
+
+    with anyio.fail_after(5), pytest.raises(type(error)) as caught:
+        await race(work, silence)
+    assert caught.value is error
+
+
+async def test_a_group_that_the_work_raises_is_not_unpacked() -> None:
+    group = ExceptionGroup("theirs", [ValueError("one"), OSError("two")])
+
+    async def work() -> None:
+        raise group
+
+    with anyio.fail_after(5), pytest.raises(ExceptionGroup) as caught:
+        await race(work, silence)
+    assert caught.value is group
+
+
+async def test_an_error_of_the_work_while_it_is_cancelled_is_not_lost() -> None:
+    begun = anyio.Event()
+
+    async def work() -> None:
+        try:
+            begun.set()
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("while closing")
+
+    async def receive() -> Any:
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    with anyio.fail_after(5), pytest.raises(ValueError, match="while closing"):
+        await race(work, receive)
+
+
+async def test_a_host_that_cancels_is_obeyed() -> None:
+    work = Work()
+    after: list[str] = []
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+
+            async def request() -> None:
+                await race(work, silence)
+                after.append("went on")
+
+            group.start_soon(request)
+            await work.begun.wait()
+            group.cancel_scope.cancel()
+    assert work.cancelled
+    assert after == []
+
+
+async def test_a_time_limit_of_the_host_ends_both() -> None:
+    work = Work()
+    with anyio.move_on_after(0.02) as scope:
+        await race(work, silence)
+    assert scope.cancelled_caught
+    assert work.cancelled
+
+
+async def test_many_races_at_once_do_not_disturb_each_other() -> None:
+    results: list[bool] = []
+
+    async def one(leaves: bool) -> None:
+        go = anyio.Event()
+
+        async def receive() -> Any:
+            await go.wait()
+            return {"type": "http.disconnect"} if leaves else await silence()
+
+        async def work() -> None:
+            go.set()
+            await (anyio.sleep_forever() if leaves else anyio.lowlevel.checkpoint())
+
+        results.append(await race(work, receive) is leaves)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(one, number % 2 == 0)
+    assert results == [True] * 50

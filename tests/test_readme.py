@@ -1,0 +1,162 @@
+"""Every block of the README is run, and its tables are held against the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from asgi_lifespan import LifespanManager
+
+from ogw_asgi import VLLM, Gateway, OpenAI, Timeouts, settings
+from ogw_asgi._values import AttemptRecord
+from ogw_asgi._wire import headers
+from ogw_asgi.telemetry.events import AttemptEnded
+from ogw_asgi.testing import ScriptedUpstream, asgi_client, chat, error, serve
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say hello."}]}
+
+# Fenced blocks, with the word of the `<!-- check: word -->` before them.
+BLOCKS = re.findall(r"(?:<!-- check: (\w+) -->\n)?```(\w+)\n(.*?)```", README, re.DOTALL)
+PYTHON = {check: code for check, language, code in BLOCKS if language == "python"}
+
+
+@asynccontextmanager
+async def environment(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ScriptedUpstream]:
+    """A healthy provider on a real port, where `openai` of the environment lives."""
+    upstream = ScriptedUpstream(chat("Hello"))
+    async with serve(upstream) as url:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
+        monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-test")
+        yield upstream
+
+
+def run(check: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": f"readme_{check}"}
+    exec(compile(PYTHON[check], f"README.md ({check})", "exec"), namespace)
+    return namespace
+
+
+def test_every_python_block_is_one_of_those_run_here() -> None:
+    blocks = [check for check, language, _ in BLOCKS if language == "python"]
+    assert sorted(blocks) == ["combined", "middleware", "mount", "providers", "router", "sink", "testing"]
+
+
+@pytest.mark.anyio
+async def test_the_twelve_line_app_serves_below_its_mount_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with environment(monkeypatch):
+        app = run("mount")["app"]
+        async with LifespanManager(app) as manager, asgi_client(manager.app) as client:
+            assert (await client.get("/llm/models")).json() == {"object": "list", "data": []}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("check", "path", "extra"),
+    [
+        ("combined", "/llm/chat/completions", {}),
+        ("middleware", "/chat/completions", {}),
+        ("router", "/llm/chat/completions", {"x-user": "ada"}),
+    ],
+)
+async def test_each_way_in_answers(
+    monkeypatch: pytest.MonkeyPatch, check: str, path: str, extra: dict[str, str]
+) -> None:
+    async with environment(monkeypatch):
+        app = run(check)["app"]
+        async with LifespanManager(app) as manager, asgi_client(manager.app) as client:
+            reply = await client.post(path, json=CHAT, headers=extra)
+            assert reply.status_code == 201
+            assert reply.json()["choices"][0]["message"]["content"] == "Hello"
+            if extra:
+                assert (await client.post(path, json=CHAT, headers={"x-user": "eve"})).status_code == 401
+
+
+def test_the_providers_block_builds_a_gateway() -> None:
+    assert repr(run("providers")["gateway"]) == "Gateway(providers=[openai, azure, azure-eu, vllm, groq])"
+
+
+def test_the_testing_block_passes() -> None:
+    assert "test_my_app_survives_an_outage" in run("testing")
+
+
+def test_the_sink_counts() -> None:
+    sink = run("sink")["outcomes"]
+    sink.on_event(AttemptEnded("id", AttemptRecord("openai", "timeout", None, None, 5, "m"), misconfigured=False))
+    assert sink.seen == {("openai", "timeout"): 1}
+
+
+@pytest.mark.anyio
+async def test_the_curl_line_shows_the_failover_that_is_printed_below_it() -> None:
+    block = next(code for check, _, code in BLOCKS if check == "curl")
+    command, _, printed = block.removeprefix("$ ").partition("\nHTTP/1.1 ")
+    words = shlex.split(command.replace("\\\n", " "))
+    sent = dict(word.split(": ", 1) for flag, word in zip(words, words[1:], strict=False) if flag == "-H")
+    body = next(word for flag, word in zip(words, words[1:], strict=False) if flag == "-d")
+    path = httpx.URL(next(word for word in words if word.startswith("http://"))).path.removeprefix("/llm")
+    bad_key, vllm = ScriptedUpstream(error(401, "Incorrect API key provided")), ScriptedUpstream(chat("Hello"))
+    async with bad_key.client() as first, serve(vllm) as url:
+        async with (
+            Gateway(providers=[OpenAI(api_key="sk-bad", client=first), VLLM(endpoint=url)]) as gateway,
+            asgi_client(gateway) as client,
+        ):
+            reply = await client.post(path, headers=sent, content=body)
+    status, *lines = printed.strip().splitlines()
+    assert status == f"{reply.status_code} {reply.reason_phrase}"
+    for line in lines:
+        name, value = line.split(": ", 1)
+        timeless = re.sub(r"dur=\d+", "dur=0", value)
+        assert re.sub(r"dur=\d+", "dur=0", reply.headers[name]) == timeless
+
+
+@pytest.mark.anyio
+async def test_the_error_that_is_shown_is_the_error_that_is_sent() -> None:
+    shown = json.loads(next(code for _, language, code in BLOCKS if language == "json"))
+    silent, busy = ScriptedUpstream(error(503)), ScriptedUpstream(error(503))
+    async with silent.client() as first, busy.client() as second:
+        gateway = Gateway(
+            providers=[OpenAI(api_key="k", client=first), OpenAI(name="azure", api_key="k", client=second)]
+        )
+        async with gateway, asgi_client(gateway) as client:
+            sent = (await client.post("/chat/completions", json=CHAT)).json()
+    assert sent["error"].keys() == shown["error"].keys()
+    assert sent["error"]["code"] == shown["error"]["code"]
+    assert sent["error"]["message"] == shown["error"]["message"].replace("timeout", "503")
+    assert sent["error"]["attempts"][1].keys() == shown["error"]["attempts"][1].keys()
+    assert sent["error"]["attempts"][1]["outcome"] == shown["error"]["attempts"][1]["outcome"]
+
+
+def test_the_header_table_names_every_header_and_no_other() -> None:
+    table = README.split("## What callers send")[1].split("## What callers get")[0]
+    named = set(re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE))
+    constants = [getattr(headers, name) for name in dir(headers) if name.isupper()]
+    known = {name for name in constants if isinstance(name, str) and re.fullmatch(r"x-opengateway-[a-z-]*[a-z]", name)}
+    assert named == known | {"x-request-id"}
+
+
+def test_the_environment_table_names_every_variable_that_is_understood() -> None:
+    table = README.split("by `Gateway.from_env()`:")[1].split("A name that cannot work")[0]
+    named = set(re.findall(r"`(OGW_[A-Z_]+)`", table))
+    assert named == settings._KNOWN - {"OGW_HEARTBEAT_MS", "OGW_REDIS_URL"}
+
+
+def test_the_two_commands_are_those_that_the_projects_check_runs() -> None:
+    check = (ROOT / ".ci" / "run").read_text()
+    for extra, command in (("demo", "python -m example_apps.demo"), ("test", "pytest")):
+        assert f'$ pip install -e ".[{extra}]" && {command}\n' in README
+        assert f'-e ".[{extra}]"' in check
+        assert command.removeprefix("python ") in check
+
+
+def test_the_defaults_in_the_providers_block_are_the_defaults() -> None:
+    defaults = Timeouts()
+    assert f"connect_s={defaults.connect_s:g}, idle_s={defaults.idle_s:g}" in PYTHON["providers"]
