@@ -77,11 +77,11 @@ def ensure_model(source: ModelSource = SMOLLM2, cache_dir: Path | None = None) -
     return target
 
 
-def user_cache_dir() -> Path:
+def user_cache_dir(platform: str = sys.platform) -> Path:
     """Where this platform keeps what may be deleted at any time."""
-    if sys.platform == "win32":
+    if platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
+    elif platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     else:
         configured = Path(os.environ.get("XDG_CACHE_HOME", ""))

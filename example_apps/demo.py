@@ -26,7 +26,7 @@ from starlette.routing import Mount, Route
 
 from example_apps._screen import Screen
 from example_apps._serving import served
-from example_apps.local_llm import MODEL_NAME, LocalModelUnavailable, local_llm
+from example_apps.local_llm import MODEL_NAME, LocalModelUnavailable, curl_lines, local_llm
 from ogw_asgi import VLLM, Azure, ConfigurationError, Gateway, OpenAI, Timeouts
 from ogw_asgi.testing import ScriptedUpstream, chat, dead_port, hang
 
@@ -119,8 +119,8 @@ def ask_plain(screen: Screen, client: httpx.Client, stage: Stage) -> bool:
     if stage.plain_sequence:
         order = json.dumps(stage.plain_sequence)
         screen.paragraph(
-            "A plain answer comes in one piece, so its limit is long (600 s). This request leaves the slow provider out "
-            "by naming its own order:"
+            "A plain answer comes in one piece, so its limit is long (600 s). This request leaves the slow provider "
+            "out by naming its own order:"
         )
         screen.line(f"   x-opengateway-failover-sequence: {order}")
         headers["x-opengateway-failover-sequence"] = order
@@ -194,14 +194,9 @@ def introduce(screen: Screen, stage: Stage, url: str) -> None:
 
 
 def keep_serving(screen: Screen, stage: Stage, url: str) -> None:
-    body = {"model": stage.model, "stream": True, "messages": [{"role": "user", "content": "Hello!"}]}
     screen.heading("Your turn (Ctrl-C stops it)")
-    screen.line(f"   curl -iN {url}/llm/chat/completions \\")
-    screen.line("     -H 'content-type: application/json' \\")
-    # In two pieces, to stay within 80 columns; the shell joins them.
-    model, rest = json.dumps(body, separators=(",", ":")).split('"stream"')
-    screen.line(f"     -d '{model}'\\")
-    screen.line(f"""'"stream"{rest}'""")
+    for line in curl_lines(f"{url}/llm{COMPLETIONS}", stage.model, show_head=True):
+        screen.line(f"   {line}")
     while True:
         time.sleep(3600)
 

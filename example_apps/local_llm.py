@@ -23,7 +23,7 @@ from pathlib import Path
 from example_apps._llama_server import MODEL_NAME
 from example_apps._model import SMOLLM2, LocalModelUnavailable, ModelSource, ensure_model
 
-__all__ = ["MODEL_NAME", "SMOLLM2", "LocalModelUnavailable", "ModelSource", "ensure_model", "local_llm"]
+__all__ = ["MODEL_NAME", "SMOLLM2", "LocalModelUnavailable", "ModelSource", "curl_lines", "ensure_model", "local_llm"]
 
 _START_LIMIT_S = 60.0
 _STOP_LIMIT_S = 3.0
@@ -96,17 +96,24 @@ def _stop(server: subprocess.Popen[str]) -> None:
     server.stdout.close()
 
 
+def curl_lines(url: str, model: str, *, show_head: bool = False) -> list[str]:
+    """A command to paste; the line break inside the quotes is white space of the JSON."""
+    return [
+        f"curl -{'i' if show_head else ''}N {url} \\",
+        "  -H 'content-type: application/json' \\",
+        f"""  -d '{{"model": "{model}", "stream": true,""",
+        """       "messages": [{"role": "user", "content": "Hello!"}]}'""",
+    ]
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m example_apps.local_llm", description="Serves a small real model.")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     options = parser.parse_args(arguments)
     try:
         with local_llm(options.port) as url:
-            body = f'{{"model":"{MODEL_NAME}","messages":[{{"role":"user","content":"Hello!"}}],"stream":true}}'
             print(f"{MODEL_NAME} answers at {url}/v1 (Ctrl-C stops it). Try:\n")
-            print(
-                f"  curl -N {url}/v1/chat/completions \\\n    -H 'content-type: application/json' \\\n    -d '{body}'"
-            )
+            print(*curl_lines(f"{url}/v1/chat/completions", MODEL_NAME), sep="\n")
             sys.stdout.flush()
             while True:
                 time.sleep(3600)

@@ -71,11 +71,16 @@ class GatewayApp:
 
 
 def route_path(scope: Scope) -> str:
-    """The path below the mount point. Servers and frameworks keep the full path beside `root_path` (ASGI 2.3)."""
+    """The path below the mount point. Servers and frameworks keep the full path beside `root_path` (ASGI 2.3).
+
+    Behind a proxy that strips, the path lacks what the server was told to be its root, but not what the host's mounts
+    added to it, which Starlette tells apart by `app_root_path`.
+    """
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-        return path[len(root) :]
+    for prefix in (root, root.removeprefix(scope.get("app_root_path", root).rstrip("/"))):
+        if prefix and path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
+            return path[len(prefix) :]
     return path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -15,6 +15,7 @@ from .._values import (
     CallOptions,
     ChatCall,
     Limits,
+    Outcome,
     Plan,
     Target,
     Timeouts,
@@ -87,7 +88,7 @@ class Dispatcher:
             result = await attempt.run(self.slots, self.timeouts.slot_wait_s, step.first_chunk_s)
             if attempt.used_key is not None:
                 used.append(attempt.used_key.reveal())
-            outcome = result.outcome if isinstance(result, Answer) else result
+            outcome = result.outcome if isinstance(result, Answer) else self._without_secrets(result, used)
             verdict = failover.record(target, outcome, anyio.current_time())
             record = failover.attempts[-1]
             self.observers.tell(
@@ -96,6 +97,13 @@ class Dispatcher:
             if isinstance(result, Answer):
                 mask = self.mask.plus(used)
                 return Dispatched(failover.attempts, failover.made, target.provider, mask, answer=result)
+
+    def _without_secrets(self, outcome: Outcome, used: Sequence[str]) -> Outcome:
+        """The code stands in the trail, which callers, the log and sinks see; a server may have put a key into it."""
+        error = outcome.error
+        if error is None or error.code is None:
+            return outcome
+        return replace(outcome, error=replace(error, code=self.mask.plus(used).text(error.code)))
 
     def _attempt(self, call: ChatCall, options: CallOptions, target: Target) -> Attempt:
         provider = self.providers[target.provider]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
+from typing import cast
 
 from starlette.requests import HTTPConnection
 
 from .._values import Principal
 from ..exceptions import ConfigurationError
 
+Tokens = Mapping[str | Principal, Iterable[str]]
+# A mapping is invariant in its keys: `dict[str, ...]`, the commonest of all, is no `Tokens` to a type checker.
+
 
 def bearer_tokens(
-    tokens: Mapping[str | Principal, Iterable[str]] | Iterable[str],
+    tokens: Mapping[str, Iterable[str]] | Mapping[Principal, Iterable[str]] | Tokens | Iterable[str],
 ) -> Callable[[HTTPConnection], Principal | None]:
     """An authenticator over fixed tokens.
 
@@ -24,8 +28,7 @@ def bearer_tokens(
     Raises:
         ConfigurationError: no tokens at all, or one that is no visible ASCII or stands twice. Never with the token.
     """
-    grouped: Mapping[str | Principal, Iterable[str]]
-    grouped = tokens if isinstance(tokens, Mapping) else {"caller": tokens}
+    grouped = cast(Tokens, tokens if isinstance(tokens, Mapping) else {"caller": tokens})
     entries: list[tuple[bytes, Principal]] = []
     for who, theirs in grouped.items():
         principal = who if isinstance(who, Principal) else Principal(who)

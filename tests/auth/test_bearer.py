@@ -16,7 +16,11 @@ from tests.asgi.hosts import QUESTION, code, http_scope, in_process
 anyio_test = pytest.mark.anyio
 
 OLD, NEW, OTHER = "sk-old-000000", "sk-new-000000", "sk-other-0000"
-TOKENS = bearer_tokens({"team-a": [OLD, NEW], Principal("team-b", models=frozenset({"m"})): [OTHER]})
+RIGHTS: dict[str | Principal, list[str]] = {
+    "team-a": [OLD, NEW],
+    Principal("team-b", models=frozenset({"m"})): [OTHER],
+}
+TOKENS = bearer_tokens(RIGHTS)
 
 
 def connection(*authorization: str) -> HTTPConnection:

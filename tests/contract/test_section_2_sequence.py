@@ -127,31 +127,22 @@ async def test_with_neither_of_the_two_all_providers_are_tried_in_their_order(he
         assert asked(world) == ["groq", "vllm", "mistral"]
 
 
+def each(values: list[str], *ids: str) -> list[object]:
+    return [pytest.param(value, marks=pytest.mark.contract(*ids), id=value[:24]) for value in values]
+
+
+NO_JSON = ["openai", "openai,azure", "['openai']", '["openai",]', '["openai"] x', "[", "NaN"]
+NO_NAMES = ['"openai"', '{"openai":1}', "null", "[]", '["openai",1]', '[["openai"]]', '["openai",""]', '["openai",null]']
+NO_MODEL = ['["openai/"]', '["/gpt-9"]', '["/"]']
+
+
 @pytest.mark.parametrize(
     "value",
     [
-        pytest.param("openai", marks=pytest.mark.contract("2.sequence.not-json"), id="a bare name"),
-        pytest.param("openai,azure", marks=pytest.mark.contract("2.sequence.not-json"), id="a list with commas"),
-        pytest.param("['openai']", marks=pytest.mark.contract("2.sequence.not-json"), id="single quotes"),
-        pytest.param('["openai",]', marks=pytest.mark.contract("2.sequence.not-json"), id="a comma too many"),
-        pytest.param('["openai"] x', marks=pytest.mark.contract("2.sequence.not-json"), id="something behind it"),
-        pytest.param('"openai"', marks=pytest.mark.contract("2.sequence.bad-items"), id="a string"),
-        pytest.param('{"openai":1}', marks=pytest.mark.contract("2.sequence.bad-items"), id="an object"),
-        pytest.param("null", marks=pytest.mark.contract("2.sequence.bad-items"), id="null"),
-        pytest.param("[]", marks=pytest.mark.contract("2.sequence.bad-items"), id="an empty array"),
-        pytest.param('["openai",1]', marks=pytest.mark.contract("2.sequence.bad-items"), id="a number in it"),
-        pytest.param('[["openai"]]', marks=pytest.mark.contract("2.sequence.bad-items"), id="an array in it"),
-        pytest.param('["openai",""]', marks=pytest.mark.contract("2.sequence.bad-items"), id="an empty name"),
-        pytest.param('["openai/"]', marks=pytest.mark.contract("2.sequence.bad-items"), id="an empty model"),
-        pytest.param('["/gpt-9"]', marks=pytest.mark.contract("2.sequence.bad-items"), id="a model alone"),
-        pytest.param(
-            json.dumps(["openai"] * 17),
-            marks=pytest.mark.contract("2.sequence.too-many", "8.attempts"),
-            id="17 items",
-        ),
-        pytest.param('["openai","nobody"]', marks=pytest.mark.contract("2.sequence.unknown-provider"), id="unknown"),
-        pytest.param('["OpenAI"]', marks=pytest.mark.contract("2.sequence.unknown-provider"), id="another case"),
-        pytest.param('[" openai"]', marks=pytest.mark.contract("2.sequence.unknown-provider"), id="a blank in it"),
+        *each(NO_JSON, "2.sequence.not-json"),
+        *each([*NO_NAMES, *NO_MODEL], "2.sequence.bad-items"),
+        *each([json.dumps(["openai"] * 17)], "2.sequence.too-many", "8.attempts"),
+        *each(['["openai","nobody"]', '["OpenAI"]', '[" openai"]', '["openai "]'], "2.sequence.unknown-provider"),
     ],
 )
 async def test_a_sequence_that_cannot_be_followed_is_a_400_that_names_the_header(value: str) -> None:

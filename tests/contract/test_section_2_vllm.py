@@ -56,23 +56,19 @@ async def test_without_any_server_a_sequence_that_names_vllm_is_refused(headers:
         assert world.calls() == []
 
 
-def bad(*values: str) -> list[object]:
-    return [pytest.param(value, marks=pytest.mark.contract("2.endpoint.bad")) for value in values]
+def each(values: list[str], *ids: str) -> list[object]:
+    return [pytest.param(value, marks=pytest.mark.contract(*ids), id=value) for value in values]
 
 
-def odd(*values: str) -> list[object]:
-    return [pytest.param(value, marks=pytest.mark.contract("2.endpoint.odd-host")) for value in values]
+SHAPES = ["gpu-7:8000", "//gpu-7", "/v1", "ftp://gpu-7", "http:gpu-7", "http://", "file:///etc/passwd", "http://gpu 7"]
+EXTRAS = ["http://user:hunter2@gpu-7", "http://user@gpu-7", "http://gpu-7?x=1", "http://gpu-7#x", "http://gpu-7\\@evil"]
+PATHS = ["http://gpu-7/v2", "http://gpu-7/v1/chat/completions", "http://gpu-7/v1//", "http://gpu-7/%76%31"]
+PORTS = ["http://gpu-7:0", "http://gpu-7:65536", "http://gpu-7:x"]
+HOSTS = ["http://2130706433", "http://0x7f.1", "http://10.0.0.7.", "http://0177.0.0.1", "http://127.1"]
 
 
 @pytest.mark.parametrize(
-    "value",
-    [
-        *bad("gpu-7:8000", "//gpu-7", "/v1", "ftp://gpu-7", "http:gpu-7", "http://", "file:///etc/passwd"),
-        *bad("http://user:password@gpu-7", "http://user@gpu-7", "http://gpu-7?x=1", "http://gpu-7#x"),
-        *bad("http://gpu-7/v2", "http://gpu-7/v1/chat/completions", "http://gpu-7/v1//", "http://gpu-7/%76%31"),
-        *bad("http://gpu-7:0", "http://gpu-7:65536", "http://gpu-7:x", "http://gpu-7\\@evil.test", "http://gpu 7"),
-        *odd("http://2130706433", "http://0x7f.1", "http://10.0.0.7.", "http://0177.0.0.1", "http://127.1"),
-    ],
+    "value", [*each([*SHAPES, *EXTRAS, *PATHS, *PORTS], "2.endpoint.bad"), *each(HOSTS, "2.endpoint.odd-host")]
 )
 async def test_a_malformed_server_is_a_400_that_names_the_header(value: str) -> None:
     vllm = using(ScriptedUpstream(chat()), allowed_endpoints=["http://gpu-7", "http://127.0.0.1"])
@@ -80,7 +76,7 @@ async def test_a_malformed_server_is_a_400_that_names_the_header(value: str) -> 
         error = refusal(await world.post(headers={**sequence("vllm"), ENDPOINT: value}))
         assert error["param"] == ENDPOINT
         assert ENDPOINT in error["message"]
-        assert "password" not in error["message"]
+        assert "hunter2" not in error["message"]
         assert world.calls() == []
 
 

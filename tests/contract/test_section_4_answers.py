@@ -117,9 +117,7 @@ async def test_a_stream_that_ends_without_substance_moves_on(body: list[bytes | 
     await assert_moved_on(raw(200, SSE, body), streamed=True)
 
 
-ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"wrong"[:0]}}]}\n\n'.replace(
-    b'"wrong"[:0]', b'""'
-)
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
 
 
 @pytest.mark.contract("4.next.error-event", "2.first-chunk.error-event")

@@ -1,0 +1,141 @@
+"""The engines that the contract suite runs against, and the one table of what they may do differently.
+
+A new engine is one more entry in `ENGINES`, and a column in `DIFFERENCES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ogw_asgi._values import Header, UpstreamRequest
+from ogw_asgi.testing import http_response
+from ogw_asgi.transports.base import FailureKind, Transport, TransportFailure
+from ogw_asgi.transports.httpx import HTTPXTransport, load_library
+
+HEAD_BYTES = 64 << 10
+NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Trusts nobody; also spares every test the 20 ms of loading the real authorities."""
+
+HEADERS: list[Header] = [
+    (b"content-type", b"application/json"),
+    (b"accept-encoding", b"identity"),
+    (b"authorization", b"Bearer sk-one"),
+    (b"x-request-id", b"r-1"),
+]
+BODY = b'{"model": "m"}'
+OK = http_response(200, b"hello")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """How one engine is made, and where its idle clock hangs.
+
+    `idle_clock` is the module whose `time` the engine asks how long a connection has been idle: tests let four
+    seconds pass by replacing that name, and the socket, the loop and the pool stay real.
+    """
+
+    make: Callable[..., Transport]
+    idle_clock: str
+
+
+def _httpx(name: str, idle_clock: str) -> Engine:
+    def make(
+        *, verify: ssl.SSLContext = NO_AUTHORITIES, head_bytes: int = HEAD_BYTES, keepalive: bool = True
+    ) -> Transport:
+        return HTTPXTransport.make(load_library(name), verify, head_bytes=head_bytes, keepalive=keepalive)
+
+    importlib.import_module(idle_clock)
+    return Engine(make=make, idle_clock=idle_clock)
+
+
+ENGINES: Mapping[str, Engine] = {
+    "httpx": _httpx("httpx", "httpcore._async.http11"),
+    "httpx2": _httpx("httpx2", "httpcore2._async.http11"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """An answer that engines may read differently, why nobody is harmed by it, and how each engine reads it.
+
+    An outcome is the kind of the failure, or the status and the body.
+    """
+
+    answer: bytes
+    reason: str
+    outcomes: Mapping[str, FailureKind | tuple[int, bytes]]
+
+
+def _h11(outcome: FailureKind | tuple[int, bytes]) -> dict[str, FailureKind | tuple[int, bytes]]:
+    return {"httpx": outcome, "httpx2": outcome}
+
+
+_CHUNKED_HELLO = b"5\r\nhello\r\n0\r\n\r\n"
+
+DIFFERENCES: Mapping[str, Difference] = {
+    "a length beside chunks": Difference(
+        answer=b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n" + _CHUNKED_HELLO,
+        reason="RFC 9112, 6.3 lets a client read the chunks or refuse; neither length is relayed",
+        outcomes=_h11((200, b"hello")),
+    ),
+    "the same length twice": Difference(
+        answer=b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\nhello",
+        reason="RFC 9112, 6.3 lets a client take equal lengths as one or refuse",
+        outcomes=_h11((200, b"hello")),
+    ),
+    "a folded header": Difference(
+        answer=b"HTTP/1.1 200 OK\r\nx-a: one\r\n two\r\ncontent-length: 5\r\n\r\nhello",
+        reason="RFC 9112, 5.2: a user agent replaces the fold by a blank; refusing it is stricter",
+        outcomes=_h11((200, b"hello")),
+    ),
+    "lines that end with LF alone": Difference(
+        answer=b"HTTP/1.1 200 OK\ncontent-length: 5\n\nhello",
+        reason="RFC 9112, 2.2 lets a client take LF as the end of a line",
+        outcomes=_h11((200, b"hello")),
+    ),
+    "a status above 599": Difference(
+        answer=http_response(999, b"hello"),
+        reason="RFC 9110, 15: to be treated as 5xx, which the classification does; or an error of the protocol",
+        outcomes=_h11((999, b"hello")),
+    ),
+    "an HTTP/1.0 answer": Difference(
+        answer=b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+        reason="small servers and proxies still say it; every engine here reads it, none has to",
+        outcomes=_h11((200, b"hello")),
+    ),
+}
+
+
+def request_to(
+    base_url: str, *, headers: list[Header] = HEADERS, body: bytes = BODY, connect_s: float = 2.0
+) -> UpstreamRequest:
+    return UpstreamRequest(f"{base_url}/v1/chat/completions", headers, body, connect_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+async def fetch(transport: Transport, request: UpstreamRequest) -> Seen:
+    """A whole exchange, closed in the end whatever happens."""
+    response = await transport.open(request)
+    try:
+        body = b"".join([chunk async for chunk in response.chunks()])
+    finally:
+        await response.aclose()
+    return Seen(response.status, list(response.headers), body)
+
+
+async def outcome(transport: Transport, request: UpstreamRequest) -> FailureKind | tuple[int, bytes]:
+    """The kind of the failure, or the status and the body."""
+    try:
+        seen = await fetch(transport, request)
+    except TransportFailure as failure:
+        return failure.kind
+    return seen.status, seen.body
