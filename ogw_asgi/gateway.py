@@ -97,9 +97,11 @@ class Gateway:
         settings.check_stream_break(on_stream_break)
         self._failover_on = settings.check_failover_on(frozenset(failover_on))
         self.success_status = settings.check_success_status(success_status)
+        settings.check_engine(engine)
+        settings.check_authenticator(authenticate)
         self._library = preferred_library() if engine == "auto" else load_library(engine)
         self._gateway_id = secrets.token_hex(8)
-        self._observers = Observers([LogSink(), *sinks])
+        self._observers = Observers([LogSink(), *settings.check_sinks(sinks)])
         self._mask = Mask(
             [secret for provider in self._providers.values() for secret in provider.static_secrets],
             [provider.base_url for provider in self._providers.values() if provider.base_url],
@@ -286,10 +288,8 @@ def _allow_list(providers: Mapping[str, Provider]) -> Callable[[Endpoint], bool]
 
 
 def _listed(models: Iterable[str], providers: Mapping[str, Provider]) -> tuple[str, ...]:
-    if isinstance(models, str):
-        raise ConfigurationError("models: expected a list of names, not one string")
     mapped = [name for provider in providers.values() for name in provider.models if name != "*"]
-    return tuple(dict.fromkeys([*models, *mapped]))
+    return tuple(dict.fromkeys([*settings.check_names(models), *mapped]))
 
 
 def _describe(provider: Provider) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -88,8 +88,34 @@ def check_failover_on(reasons: frozenset[str]) -> frozenset[str]:
     return reasons
 
 
+def check_authenticator(authenticate: object) -> None:
+    if authenticate is not None and not callable(authenticate):
+        raise ConfigurationError("authenticate: expected a callable; see bearer_tokens for fixed tokens")
+
+
+def check_sinks(sinks: Iterable[Any]) -> list[Any]:
+    checked = list(sinks)
+    if not all(callable(getattr(sink, "on_event", None)) for sink in checked):
+        raise ConfigurationError("sinks: expected objects with a method on_event")
+    return checked
+
+
+def check_names(names: Iterable[Any]) -> list[str]:
+    checked = [] if isinstance(names, str) else list(names)
+    if isinstance(names, str) or not all(isinstance(name, str) and name for name in checked):
+        raise ConfigurationError("models: expected a list of non-empty names")
+    return checked
+
+
+def check_engine(engine: str) -> None:
+    if engine not in ("auto", "httpx", "httpx2"):
+        raise ConfigurationError("engine: expected 'auto', 'httpx' or 'httpx2'")
+
+
 def read_target(item: str) -> TargetName:
     """`provider` or `provider/model`, split at the first slash."""
+    if not isinstance(item, str):
+        raise ConfigurationError("failover_sequence: expected a sequence of names")
     provider, slash, model = item.partition("/")
     if not provider or (slash and not model):
         raise ConfigurationError(f"failover_sequence: {item!r}: expected 'provider' or 'provider/model'")
@@ -187,7 +213,7 @@ def _timeouts(env: Mapping[str, str]) -> Timeouts:
     if "OGW_IDLE_TIMEOUT_MS" in env:
         timeouts = replace(timeouts, idle_s=_integer(env, "OGW_IDLE_TIMEOUT_MS") / 1000)
     if "OGW_HEARTBEAT_MS" in env:
-        timeouts = replace(timeouts, heartbeat_s=_integer(env, "OGW_HEARTBEAT_MS") / 1000)
+        raise later("OGW_HEARTBEAT_MS")
     return timeouts
 
 
@@ -221,6 +247,6 @@ def _json(env: Mapping[str, str], name: str, kind: type) -> Any:
 
 
 def _integer(env: Mapping[str, str], name: str) -> int:
-    if not (env[name].isascii() and env[name].isdigit() and len(env[name]) <= 12):
+    if not (env[name].isascii() and env[name].isdigit() and len(env[name]) <= 12 and int(env[name])):
         raise ConfigurationError(f"{name}: expected a positive integer")
     return int(env[name])

@@ -75,8 +75,7 @@ class Dispatcher:
             step = failover.next_step(anyio.current_time(), random.random())
             if isinstance(step, GiveUp):
                 mask = self.mask.plus(used)
-                refusal = _masked(step.refusal, mask)
-                return Dispatched(failover.attempts, failover.made, step.provider, mask, refusal=refusal)
+                return Dispatched(failover.attempts, failover.made, step.provider, mask, refusal=step.refusal)
             if step.wait_s > 0:
                 await anyio.sleep(step.wait_s)
             target = step.target
@@ -88,7 +87,7 @@ class Dispatcher:
             result = await attempt.run(self.slots, self.timeouts.slot_wait_s, step.first_chunk_s)
             if attempt.used_key is not None:
                 used.append(attempt.used_key.reveal())
-            outcome = result.outcome if isinstance(result, Answer) else self._without_secrets(result, used)
+            outcome = result.outcome if isinstance(result, Answer) else _masked(result, self.mask.plus(used))
             verdict = failover.record(target, outcome, anyio.current_time())
             record = failover.attempts[-1]
             self.observers.tell(
@@ -97,13 +96,6 @@ class Dispatcher:
             if isinstance(result, Answer):
                 mask = self.mask.plus(used)
                 return Dispatched(failover.attempts, failover.made, target.provider, mask, answer=result)
-
-    def _without_secrets(self, outcome: Outcome, used: Sequence[str]) -> Outcome:
-        """The code stands in the trail, which callers, the log and sinks see; a server may have put a key into it."""
-        error = outcome.error
-        if error is None or error.code is None:
-            return outcome
-        return replace(outcome, error=replace(error, code=self.mask.plus(used).text(error.code)))
 
     def _attempt(self, call: ChatCall, options: CallOptions, target: Target) -> Attempt:
         provider = self.providers[target.provider]
@@ -128,10 +120,24 @@ class Dispatcher:
         )
 
 
-def _masked(refusal: RequestRejected, mask: Mask) -> RequestRejected:
-    """The same refusal without keys and configured URLs: a provider's message may echo them (contract, section 4)."""
-    refusal.message = mask.text(refusal.message)
-    refusal.param = mask.text(refusal.param) if refusal.param is not None else None
-    refusal.code = mask.text(refusal.code) if refusal.code is not None else None
-    refusal.type = mask.text(refusal.type)
-    return refusal
+def _masked(outcome: Outcome, mask: Mask) -> Outcome:
+    """The same outcome with a provider's words as they may be shown.
+
+    A server's message may echo our key or a configured URL (contract, section 4). It is masked here, once, because
+    from here on it is the caller's refusal, the trail, the log and what sinks see.
+    """
+    error = outcome.error
+    if error is None:
+        return outcome
+
+    def shown(text: str | None) -> str | None:
+        return None if text is None else mask.text(text)
+
+    words = replace(
+        error,
+        message=shown(error.message),
+        type=shown(error.type),
+        param=shown(error.param),
+        code=shown(error.code),
+    )
+    return replace(outcome, error=words)

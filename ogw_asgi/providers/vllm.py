@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from .._values import NO_MODELS
+from ..exceptions import ConfigurationError
 from .base import KeySource, Provider, check_url
 
 
@@ -36,6 +37,8 @@ class VLLM(Provider):
         client: Any = None,
     ) -> None:
         base = check_url(endpoint, f"{name}: endpoint").removesuffix("/v1") + "/v1" if endpoint else ""
+        if isinstance(allowed_endpoints, str):
+            raise ConfigurationError(f"{name}: allowed_endpoints: expected a list of URLs, not one string")
         self.allowed_endpoints = tuple(allowed_endpoints)
         super().__init__(
             name=name,

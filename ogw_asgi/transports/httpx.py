@@ -97,6 +97,7 @@ class HTTPXTransport:
         self._head_bytes = head_bytes
         self._library = _library_of(client)
         self._no_timeout = self._library.Timeout(None)
+        self._body_type = type("RequestBody", (_RequestBody, self._library.ByteStream), {})
 
     @classmethod
     def make(cls, library: Any, verify: ssl.SSLContext, *, head_bytes: int, keepalive: bool = True) -> HTTPXTransport:
@@ -137,6 +138,7 @@ class HTTPXTransport:
                     content=request.body,
                     extensions={"trace": exchange.trace, "timeout": self._no_timeout.as_dict()},
                 )
+                message.stream = self._body_type(request.body)
                 response = await self._client.send(message, stream=True, follow_redirects=False)
         except TransportFailure:
             raise
@@ -174,6 +176,28 @@ class HTTPXTransport:
     async def aclose(self) -> None:
         if self._owned:
             await self._client.aclose()
+
+
+class _RequestBody:
+    """Mixed with the library's `ByteStream`, whose generator would be left half-way by a cancelled upload."""
+
+    _stream: bytes
+
+    def __aiter__(self) -> _Once:
+        return _Once(self._stream)
+
+
+class _Once:
+    def __init__(self, item: bytes) -> None:
+        self._items = iter((item,))
+
+    def __aiter__(self) -> _Once:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for item in self._items:
+            return item
+        raise StopAsyncIteration
 
 
 class _Response:

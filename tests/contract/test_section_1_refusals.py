@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -10,8 +12,8 @@ import httpx
 import pytest
 import trio.testing
 
-from ogw_asgi import Limits, Principal, Timeouts, bearer_tokens
-from ogw_asgi.testing import ScriptedUpstream, error, serve
+from ogw_asgi import Gateway, Limits, OpenAI, Principal, Timeouts, bearer_tokens
+from ogw_asgi.testing import RawUpstream, ScriptedUpstream, error, http_response, serve
 
 from .harness import World, gateway_of, using
 from .schema import error_of
@@ -144,7 +146,7 @@ async def test_the_answer_to_head_has_the_head_of_the_405_and_no_body(path: str)
     async with gateway_of(openai=ScriptedUpstream()) as world:
         got = await world.client.get(path)
         head = await world.client.head(path)
-        sent = await raw_answer(world, f"HEAD {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n".encode())
+    sent = await raw_answer(f"HEAD {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n".encode())
     assert head.status_code == 405
     assert head.content == b""
     assert {**head.headers, "x-request-id": ""} == {**got.headers, "x-request-id": ""}
@@ -155,30 +157,31 @@ async def test_the_answer_to_head_has_the_head_of_the_405_and_no_body(path: str)
 # --- the upload -------------------------------------------------------------------------------------------------------
 
 
-async def raw_answer(world: World, sent: bytes) -> bytes:
-    """All bytes that a real server with this gateway sends back until it closes; the caller's side stays open."""
-    async with serve(world.gateway, lifespan="off") as url:
-        host, _, port = url.removeprefix("http://").partition(":")
-        async with await anyio.connect_tcp(host, int(port)) as stream:
-            await stream.send(sent)
-            received = b""
-            try:
-                while True:
-                    received += await stream.receive()
-            except anyio.EndOfStream:
-                return received
+async def raw_answer(sent: bytes, **settings: Any) -> bytes:
+    """All that a gateway on a real server sends back until it closes, while the caller goes on keeping quiet."""
+    async with RawUpstream([http_response(500)]) as upstream:
+        gateway = Gateway(providers=[OpenAI(api_key="k", base_url=f"{upstream.url}/v1")], **settings)
+        received = b""
+        with anyio.fail_after(5):
+            async with serve(gateway) as url:
+                host, _, port = url.removeprefix("http://").partition(":")
+                async with await anyio.connect_tcp(host, int(port)) as stream:
+                    await stream.send(sent)
+                    with contextlib.suppress(anyio.EndOfStream):
+                        while True:
+                            received += await stream.receive()
+        assert upstream.connections == 0
+    return received
 
 
 @pytest.mark.contract("1.upload-stall")
 @pytest.mark.parametrize("sent_before", [b"", b'{"model"'])
 async def test_an_upload_that_stalls_is_a_408(sent_before: bytes) -> None:
-    async with gateway_of(openai=ScriptedUpstream(), timeouts=Timeouts(upload_stall_s=0.1)) as world:
-        head = b"POST /chat/completions HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\ncontent-length: 99\r\n"
-        received = await raw_answer(world, head + b"\r\n" + sent_before)
-        assert received.startswith(b"HTTP/1.1 408 ")
-        assert b"\r\nconnection: close\r\n" in received
-        assert b'"code":"body_timeout"' in received
-        assert world.calls() == []
+    head = b"POST /chat/completions HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n"
+    received = await raw_answer(head + sent_before, timeouts=Timeouts(upload_stall_s=0.1))
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\nconnection: close\r\n" in received
+    assert b'"code":"body_timeout"' in received
 
 
 async def dripping(chunk: bytes, every_s: float, count: int) -> AsyncIterator[bytes]:
@@ -213,16 +216,11 @@ async def test_an_upload_may_take_ten_seconds_between_bytes_and_needs_16_kib_a_s
 
 @pytest.mark.contract("1.too-large.declared")
 async def test_a_body_that_says_it_is_too_large_is_refused_before_a_byte_of_it_is_read() -> None:
-    async with gateway_of(openai=ScriptedUpstream()) as world:
-        length = (16 << 20) + 1
-        head = (
-            "POST /chat/completions HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n"
-        )
-        received = await raw_answer(world, f"{head}content-length: {length}\r\n\r\n".encode())
-        assert received.startswith(b"HTTP/1.1 413 ")
-        assert b'"code":"body_too_large"' in received
-        assert b"\r\nconnection: close\r\n" in received
-        assert world.calls() == []
+    head = "POST /chat/completions HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n"
+    received = await raw_answer(f"{head}content-length: {(16 << 20) + 1}\r\n\r\n".encode())
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert b'"code":"body_too_large"' in received
+    assert b"\r\nconnection: close\r\n" in received
 
 
 @pytest.mark.contract("1.too-large.counted")

@@ -9,7 +9,7 @@ import anyio
 import pytest
 import trustme
 
-from ogw_asgi.testing import Fin, Hang, OnAccept, RawUpstream, Reset, SharedEvent, Wait, dead_port, http_head
+from ogw_asgi.testing import Fin, Hang, OnAccept, RawScript, RawUpstream, Reset, SharedEvent, Wait, dead_port, http_head
 from ogw_asgi.transports.base import Transport
 
 from .engines import OK, Engine, fetch, outcome, request_to
@@ -72,7 +72,7 @@ async def test_a_tls_handshake_that_stalls_ends_at_the_connect_limit_and_its_con
 @pytest.mark.contract("8.connect")
 async def test_a_slow_head_and_a_slow_body_are_not_cut_by_the_connect_limit(transport: Transport) -> None:
     passed, passed_twice = SharedEvent(), SharedEvent()
-    script = [Wait(passed), http_head(200, {"content-length": "5"}), Wait(passed_twice), b"hello"]
+    script: RawScript = [Wait(passed), http_head(200, {"content-length": "5"}), Wait(passed_twice), b"hello"]
     answers = []
     with anyio.fail_after(5):
         async with RawUpstream(script) as server, anyio.create_task_group() as group:
