@@ -27,6 +27,11 @@ def main(model_path: str, port: int) -> None:
         params.port = port
         params.n_ctx = 4096
         params.n_parallel = 2
+        # So small a model may ramble until its context is full; a request's own max_tokens still counts.
+        params.n_predict = 256
+        # llama.cpp's threads wait for each other by spinning: with all cores taken and anything else running,
+        # a token takes seconds instead of milliseconds.
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = max(1, min(4, (os.cpu_count() or 1) // 2))
         params.cache_ram_mib = 0
         params.fit_params = False  # measures GPUs, and talks about it
         params.ui = False

@@ -21,21 +21,19 @@ from . import settings
 from ._asgi.app import GatewayApp
 from ._asgi.endpoint import Door
 from ._asgi.lifespan import serve_lifespan
+from ._assembly import allow_list, by_name, catalogue, describe, listed
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
-from ._rules.egress import AllowList
-from ._rules.plan import Catalogue, ProviderFacts
-from ._values import Breaker, Endpoint, Limits, Target, Timeouts
+from ._values import Breaker, Limits, Target, Timeouts
 from ._version import __version__
-from ._wire.endpoint import read_endpoint
 from ._wire.masking import Mask
 from .auth.base import Authenticator
-from .exceptions import ConfigurationError, RequestRejected
-from .providers import VLLM, Azure, Provider
+from .exceptions import RequestRejected
+from .providers import Provider
 from .telemetry.events import Observers, Sink
 from .telemetry.log import LogSink
 from .transports.base import Transport
-from .transports.httpx import HTTPXTransport, is_client, load_library, make_ssl_context, preferred_library
+from .transports.httpx import HTTPXTransport, load_library, make_ssl_context, preferred_library
 
 logger = logging.getLogger("ogw_asgi")
 
@@ -90,7 +88,7 @@ class Gateway:
         sinks: Iterable[Sink] = (),
         engine: Engine = "auto",
     ) -> None:
-        self._providers = _by_name(providers)
+        self._providers = by_name(providers)
         self._timeouts = settings.check_timeouts(timeouts or Timeouts())
         self._limits = settings.check_limits(limits or Limits())
         settings.check_breaker(breaker or Breaker())
@@ -113,15 +111,15 @@ class Gateway:
         self.app = GatewayApp(
             Door(
                 open=self._dispatcher,
-                catalogue=_catalogue(self._providers, failover_sequence),
-                endpoint_allowed=_allow_list(self._providers),
+                catalogue=catalogue(self._providers, failover_sequence),
+                endpoint_allowed=allow_list(self._providers),
                 authenticator=authenticate,
                 timeouts=self._timeouts,
                 limits=self._limits,
                 success_status=self.success_status,
                 gateway_id=self._gateway_id,
                 observers=self._observers,
-                models=_listed(models, self._providers),
+                models=listed(models, self._providers),
             )
         )
 
@@ -228,7 +226,7 @@ class Gateway:
                 await transport.aclose()
 
     def _announce(self) -> None:
-        names = [_describe(provider) for provider in self._providers.values()]
+        names = [describe(provider) for provider in self._providers.values()]
         logger.info("opened engine=%s providers=[%s]", self._library.__name__, " ".join(names))
         if not self._authenticated:
             logger.info("no_authentication: everybody who reaches this gateway may use it (authenticate=...)")
@@ -250,49 +248,3 @@ class Gateway:
 
     def __repr__(self) -> str:
         return f"Gateway(providers=[{', '.join(self._providers)}])"
-
-
-def _by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
-    named: dict[str, Provider] = {}
-    for provider in providers:
-        if not isinstance(provider, Provider):
-            raise ConfigurationError("providers: expected OpenAI(...), Azure(...), VLLM(...) or OpenAICompatible(...)")
-        if provider.name in named:
-            raise ConfigurationError(f"providers: two are named {provider.name!r}; give one of them another name=")
-        if provider.client is not None and not is_client(provider.client):
-            raise ConfigurationError(f"{provider.name}: client: expected an httpx or httpx2 AsyncClient")
-        named[provider.name] = provider
-    return named
-
-
-def _catalogue(providers: Mapping[str, Provider], sequence: Sequence[str] | None) -> Catalogue:
-    if isinstance(sequence, str):
-        raise ConfigurationError("failover_sequence: expected a sequence of names, not one string")
-    facts = {
-        provider.name: ProviderFacts(
-            name=provider.name,
-            kind=provider.kind,
-            models=provider.models,
-            has_endpoint=bool(provider.base_url),
-            takes_endpoint=isinstance(provider, VLLM) and provider.name == "vllm",
-        )
-        for provider in providers.values()
-    }
-    default = None if sequence is None else tuple(settings.read_target(item) for item in sequence)
-    return Catalogue(facts, default)
-
-
-def _allow_list(providers: Mapping[str, Provider]) -> Callable[[Endpoint], bool]:
-    vllm = providers.get("vllm")
-    return AllowList.parse(vllm.allowed_endpoints if isinstance(vllm, VLLM) else (), read_endpoint).allows
-
-
-def _listed(models: Iterable[str], providers: Mapping[str, Provider]) -> tuple[str, ...]:
-    mapped = [name for provider in providers.values() for name in provider.models if name != "*"]
-    return tuple(dict.fromkeys([*settings.check_names(models), *mapped]))
-
-
-def _describe(provider: Provider) -> str:
-    if isinstance(provider, Azure):
-        return f"{provider.name}({provider.api_version or 'v1'})"
-    return provider.name

@@ -242,9 +242,9 @@ def provider_of(environ: Mapping[str, str], name: str) -> Any:
         ),
     ],
 )
-def test_the_environment_names_the_providers(environ: dict[str, str], name: str, kind: type, base_url: str) -> None:
+def test_the_environment_names_the_providers(environ: dict[str, str], name: str, kind: Any, base_url: str) -> None:
     provider = provider_of(environ, name)
-    assert type(provider) == kind  # noqa: E721 - mypy narrows `is` to object
+    assert type(provider) is kind
     assert provider.base_url == base_url
     assert repr(gateway_of(environ)) == f"Gateway(providers=[{name}])"
 

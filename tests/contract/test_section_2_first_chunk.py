@@ -30,11 +30,10 @@ from ogw_asgi.testing import (
     http_head,
     raw,
     sse_event,
-    stream,
 )
 
 from .checks import MESSAGES, SEQUENCE, TIMEOUT, Sleep, asked, events, said, sequence
-from .harness import gateway_of
+from .harness import World, gateway_of
 
 pytestmark = pytest.mark.anyio
 
@@ -76,21 +75,29 @@ def payloads(*steps: Any) -> list[str]:
     return [json.dumps(step, ensure_ascii=False, separators=(",", ":")) for step in steps]
 
 
+async def read_while_the_provider_waits(world: World, count: int, go_on: anyio.Event) -> tuple[list[str], list[str]]:
+    """The first `count` events, which come before `go_on` is set, and the rest, which come after it."""
+    received = b""
+    async with world.stream() as reply:
+        assert reply.status_code == 201
+        parts = reply.aiter_raw()
+        while len(events(received.decode())) < count:
+            received += await anext(parts)
+        first = events(received.decode())
+        go_on.set()
+        async for part in parts:
+            received += part
+    return first, events(received.decode())[len(first) :]
+
+
 @pytest.mark.contract("2.first-chunk.substance")
 @pytest.mark.parametrize("event", SUBSTANCE.values(), ids=SUBSTANCE)
 async def test_an_event_with_substance_reaches_the_caller_while_the_provider_still_writes(event: Any) -> None:
     go_on = anyio.Event()
     one = ScriptedUpstream(streaming(ROLE, event, Wait(go_on), SSE_DONE))
     async with gateway_of(one=one, two=ScriptedUpstream(chat())) as world:
-        async with world.stream() as reply:
-            received, parts = b"", reply.aiter_raw()
-            while len(events(received.decode())) < 2:
-                received += await anext(parts)
-            assert events(received.decode()) == payloads(ROLE, event)
-            go_on.set()
-            async for part in parts:
-                received += part
-        assert events(received.decode()) == [*payloads(ROLE, event), "[DONE]"]
+        first, rest = await read_while_the_provider_waits(world, 2, go_on)
+        assert (first, rest) == (payloads(ROLE, event), ["[DONE]"])
         assert world.calls() == ["one"]
 
 
@@ -149,14 +156,13 @@ async def test_so_much_is_held_and_then_the_stream_is_committed(held: Sequence[A
 
 
 @pytest.mark.contract("2.first-chunk.held-limit")
-async def test_with_64_events_held_the_caller_gets_them_without_waiting_for_more() -> None:
-    one = ScriptedUpstream(streaming(*[ROLE] * 64, Hang()))
-    async with gateway_of(one=one) as world:
-        async with world.stream() as reply:
-            received, parts = b"", reply.aiter_raw()
-            while len(events(received.decode())) < 64:
-                received += await anext(parts)
-            assert reply.status_code == 201
+@pytest.mark.parametrize(("limits", "count"), [(None, 64), (Limits(held_events=3), 3)])
+async def test_when_so_many_are_held_the_caller_gets_them_at_once(limits: Limits | None, count: int) -> None:
+    go_on = anyio.Event()
+    one = ScriptedUpstream(streaming(*[ROLE] * count, Wait(go_on), HELLO, SSE_DONE))
+    async with gateway_of(one=one, limits=limits) as world:
+        first, rest = await read_while_the_provider_waits(world, count, go_on)
+        assert (first, rest) == (payloads(*[ROLE] * count), [*payloads(HELLO), "[DONE]"])
 
 
 @pytest.mark.contract("2.first-chunk.held-limit", "8.upstream-event")
@@ -170,30 +176,13 @@ async def test_an_event_over_1_mib_before_the_first_chunk_is_a_failed_attempt(si
 
 @pytest.mark.contract("2.first-chunk.comments")
 async def test_comments_are_relayed_where_they_stood_up_to_4_kib() -> None:
-    one = ScriptedUpstream(streaming(b": first\n\n", ROLE, b":" + b"x" * 4000 + b"\n\n", b":" + b"y" * 200 + b"\n\n"))
-    one.script(
-        streaming(
-            b": first\n\n",
-            ROLE,
-            b":" + b"x" * 4000 + b"\n\n",
-            b":" + b"y" * 200 + b"\n\n",
-            HELLO,
-            b": behind it\n\n",
-            SSE_DONE,
-        )
-    )
+    long, too_long = b":" + b"x" * 4000 + b"\n\n", b":" + b"y" * 200 + b"\n\n"
+    one = ScriptedUpstream(streaming(b": first\n\n", ROLE, long, too_long, HELLO, b": behind it\n\n", SSE_DONE))
     async with gateway_of(one=one) as world:
         reply = await world.post(stream=True)
         role, hello = payloads(ROLE, HELLO)
-        expected = [
-            ": first",
-            f"data: {role}",
-            ":" + "x" * 4000,
-            f"data: {hello}",
-            ": behind it",
-            "data: [DONE]",
-        ]
-        assert reply.text == "".join(f"{block}\n\n" for block in expected)
+        blocks = [": first", f"data: {role}", ":" + "x" * 4000, f"data: {hello}", ": behind it", "data: [DONE]"]
+        assert reply.text == "".join(f"{block}\n\n" for block in blocks)
 
 
 @pytest.mark.contract("2.first-chunk.comments")
@@ -331,11 +320,3 @@ async def test_ogw_timeout_ms_replaces_the_limit_of_a_stream_while_a_target_is_l
                 assert (reply.headers["x-opengateway-provider"], said(reply.text)) == ("two", "Hello")
                 reply = await client.post("/chat/completions", json=body)
                 assert (reply.headers["x-opengateway-provider"], reply.content) == ("openai", plain)
-
-
-@pytest.mark.contract("2.first-chunk.held-limit")
-async def test_how_much_is_held_can_be_set() -> None:
-    one = ScriptedUpstream(stream([ROLE, ROLE, Hang()]))
-    async with gateway_of(one=one, limits=Limits(held_events=3)) as world:
-        async with world.stream() as reply:
-            assert reply.status_code == 201

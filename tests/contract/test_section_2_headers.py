@@ -77,7 +77,9 @@ async def test_a_break_is_an_error_event_out_of_the_box(headers: dict[str, str])
 
 
 @pytest.mark.contract("5.deferred.hold-refused", "5.deferred.continue-refused", "2.deferred.hedge-after-refused")
-@pytest.mark.parametrize(("header", "value"), [(ON_BREAK, "hold"), (ON_BREAK, "continue"), (HEDGE, "500"), (HEDGE, "1")])
+@pytest.mark.parametrize(
+    ("header", "value"), [(ON_BREAK, "hold"), (ON_BREAK, "continue"), (HEDGE, "500"), (HEDGE, "1")]
+)
 async def test_a_value_of_a_later_release_is_a_400_that_says_so(header: str, value: str) -> None:
     async with gateway_of(openai=ScriptedUpstream(chat())) as world:
         error = refusal(await world.post(headers={header: value}, stream=True))
@@ -200,7 +202,8 @@ async def test_a_header_of_ours_may_have_8_kib(size: int, status: int) -> None:
 
 @pytest.mark.contract("2.authorization.malformed")
 @pytest.mark.parametrize(
-    "value", ["", "Bearer", "Bearer ", "t", "Basic dDp0", "Token t", "Bearert", "Bearer=t", "Bearer t t", "Bearer t\xe9"]
+    "value",
+    ["", "Bearer", "Bearer ", "t", "Basic dDp0", "Token t", "Bearert", "Bearer=t", "Bearer t t", "Bearer t\xe9"],
 )
 async def test_a_malformed_authorization_is_a_401(value: str) -> None:
     upstream = ScriptedUpstream(chat())

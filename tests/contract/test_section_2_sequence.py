@@ -132,7 +132,16 @@ def each(values: list[str], *ids: str) -> list[object]:
 
 
 NO_JSON = ["openai", "openai,azure", "['openai']", '["openai",]', '["openai"] x', "[", "NaN"]
-NO_NAMES = ['"openai"', '{"openai":1}', "null", "[]", '["openai",1]', '[["openai"]]', '["openai",""]', '["openai",null]']
+NO_NAMES = [
+    '"openai"',
+    '{"openai":1}',
+    "null",
+    "[]",
+    '["openai",1]',
+    '[["openai"]]',
+    '["openai",""]',
+    '["openai",null]',
+]
 NO_MODEL = ['["openai/"]', '["/gpt-9"]', '["/"]']
 
 

@@ -1,0 +1,63 @@
+"""What a gateway's arguments come to: providers by name, facts for planning, who may be named, what is listed.
+
+Pure; part of the composition root, apart from it so that each stays on a screen or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from . import settings
+from ._rules.egress import AllowList
+from ._rules.plan import Catalogue, ProviderFacts
+from ._values import Endpoint
+from ._wire.endpoint import read_endpoint
+from .exceptions import ConfigurationError
+from .providers import VLLM, Azure, Provider
+from .transports.httpx import is_client
+
+
+def by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
+    named: dict[str, Provider] = {}
+    for provider in providers:
+        if not isinstance(provider, Provider):
+            raise ConfigurationError("providers: expected OpenAI(...), Azure(...), VLLM(...) or OpenAICompatible(...)")
+        if provider.name in named:
+            raise ConfigurationError(f"providers: two are named {provider.name!r}; give one of them another name=")
+        if provider.client is not None and not is_client(provider.client):
+            raise ConfigurationError(f"{provider.name}: client: expected an httpx or httpx2 AsyncClient")
+        named[provider.name] = provider
+    return named
+
+
+def catalogue(providers: Mapping[str, Provider], sequence: Sequence[str] | None) -> Catalogue:
+    if isinstance(sequence, str):
+        raise ConfigurationError("failover_sequence: expected a sequence of names, not one string")
+    facts = {
+        provider.name: ProviderFacts(
+            name=provider.name,
+            kind=provider.kind,
+            models=provider.models,
+            has_endpoint=bool(provider.base_url),
+            takes_endpoint=isinstance(provider, VLLM) and provider.name == "vllm",
+        )
+        for provider in providers.values()
+    }
+    default = None if sequence is None else tuple(settings.read_target(item) for item in sequence)
+    return Catalogue(facts, default)
+
+
+def allow_list(providers: Mapping[str, Provider]) -> Callable[[Endpoint], bool]:
+    vllm = providers.get("vllm")
+    return AllowList.parse(vllm.allowed_endpoints if isinstance(vllm, VLLM) else (), read_endpoint).allows
+
+
+def listed(models: Iterable[str], providers: Mapping[str, Provider]) -> tuple[str, ...]:
+    mapped = [name for provider in providers.values() for name in provider.models if name != "*"]
+    return tuple(dict.fromkeys([*settings.check_names(models), *mapped]))
+
+
+def describe(provider: Provider) -> str:
+    if isinstance(provider, Azure):
+        return f"{provider.name}({provider.api_version or 'v1'})"
+    return provider.name
