@@ -2,7 +2,7 @@
 
     python -m example_apps.local_llm [--port N]
 
-SmolLM2-135M-Instruct in llama.cpp's own OpenAI-compatible server: about 200 MiB of memory, no GPU, ready in
+SmolLM2-135M-Instruct in llama.cpp's own OpenAI-compatible server: about 250 MiB of memory, no GPU, ready in
 a second. The first use downloads 89 MiB. Needs the extra `demo`.
 """
 

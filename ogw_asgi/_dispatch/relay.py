@@ -112,8 +112,11 @@ class Relay:
         return broken
 
     async def drain(self) -> None:
-        """After a complete stream: let the connection be kept, if its end comes at once."""
-        with anyio.move_on_after(DRAIN_S):
+        """After a complete stream: let the connection be kept, if its end comes at once.
+
+        Shielded, because servers report a caller whose response is complete as gone.
+        """
+        with anyio.move_on_after(DRAIN_S, shield=True):
             await self._stream.drain(DRAIN_BYTES)
 
     def _break(self, cause: str, said: str | None = None) -> Break:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -33,15 +34,13 @@ class Work:
             raise
 
 
-@pytest.fixture(autouse=True)
-async def no_task_left_over(anyio_backend: Any) -> Any:
+async def alone(work: Callable[[], Awaitable[None]], receive: Callable[[], Awaitable[Any]]) -> bool:
+    """The race, and the promise that however it ended, no task is left over in the very moment of its end."""
     before = {task.id for task in anyio.get_running_tasks()}
-    yield
-    await anyio.lowlevel.checkpoint()
-    # The fixture's own task is not the test's, so that neither is counted.
-    here = anyio.get_current_task().id
-    left = [task for task in anyio.get_running_tasks() if task.id not in before | {here}]
-    assert [task for task in left if task.name and "_watch" in task.name] == []
+    try:
+        return await race(work, receive)
+    finally:
+        assert {task.id for task in anyio.get_running_tasks()} == before
 
 
 async def test_work_that_ends_first_wins_and_the_watcher_ends_with_it() -> None:
@@ -60,7 +59,7 @@ async def test_work_that_ends_first_wins_and_the_watcher_ends_with_it() -> None:
         ended.append("work")
 
     with anyio.fail_after(5):
-        assert await race(work, receive) is False
+        assert await alone(work, receive) is False
     assert ended == ["work", "receive"]
 
 
@@ -69,7 +68,7 @@ async def test_work_that_never_waits_ends_well() -> None:
         pass
 
     with anyio.fail_after(5):
-        assert await race(work, silence) is False
+        assert await alone(work, silence) is False
 
 
 @pytest.mark.contract("4.caller-gone.receive")
@@ -81,7 +80,7 @@ async def test_a_caller_who_leaves_first_cancels_the_work() -> None:
         return {"type": "http.disconnect"}
 
     with anyio.fail_after(5):
-        assert await race(work, receive) is True
+        assert await alone(work, receive) is True
     assert work.cancelled
 
 
@@ -93,7 +92,7 @@ async def test_a_receive_that_raises_has_no_caller_behind_it() -> None:
         raise OSError("connection lost")
 
     with anyio.fail_after(5):
-        assert await race(work, receive) is True
+        assert await alone(work, receive) is True
     assert work.cancelled
 
 
@@ -110,7 +109,7 @@ async def test_a_receive_that_repeats_itself_without_waiting_does_not_stop_the_w
             await anyio.lowlevel.checkpoint()
 
     with anyio.fail_after(5):
-        assert await race(work, receive) is False
+        assert await alone(work, receive) is False
     assert 1 < asked < 100
 
 
@@ -123,7 +122,7 @@ async def test_a_leaving_that_follows_repetitions_is_seen() -> None:
         return messages.pop(0)
 
     with anyio.fail_after(5):
-        assert await race(work, receive) is True
+        assert await alone(work, receive) is True
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError("no"), KeyError("no")])
@@ -133,7 +132,7 @@ async def test_what_the_work_raises_arrives_as_it_is(error: Exception) -> None:
         raise error
 
     with anyio.fail_after(5), pytest.raises(type(error)) as caught:
-        await race(work, silence)
+        await alone(work, silence)
     assert caught.value is error
 
 
@@ -144,7 +143,7 @@ async def test_a_group_that_the_work_raises_is_not_unpacked() -> None:
         raise group
 
     with anyio.fail_after(5), pytest.raises(ExceptionGroup) as caught:
-        await race(work, silence)
+        await alone(work, silence)
     assert caught.value is group
 
 
@@ -163,7 +162,7 @@ async def test_an_error_of_the_work_while_it_is_cancelled_is_not_lost() -> None:
         return {"type": "http.disconnect"}
 
     with anyio.fail_after(5), pytest.raises(ValueError, match="while closing"):
-        await race(work, receive)
+        await alone(work, receive)
 
 
 async def test_a_host_that_cancels_is_obeyed() -> None:
@@ -173,7 +172,7 @@ async def test_a_host_that_cancels_is_obeyed() -> None:
         async with anyio.create_task_group() as group:
 
             async def request() -> None:
-                await race(work, silence)
+                await alone(work, silence)
                 after.append("went on")
 
             group.start_soon(request)
@@ -186,7 +185,7 @@ async def test_a_host_that_cancels_is_obeyed() -> None:
 async def test_a_time_limit_of_the_host_ends_both() -> None:
     work = Work()
     with anyio.move_on_after(0.02) as scope:
-        await race(work, silence)
+        await alone(work, silence)
     assert scope.cancelled_caught
     assert work.cancelled
 

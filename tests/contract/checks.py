@@ -55,6 +55,19 @@ def said(text: str) -> str:
     return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
+async def read_stream(world: World, **request: Any) -> tuple[str, bool]:
+    """The text of a successful stream, and whether its body came to its proper end."""
+    received = bytearray()
+    async with world.stream(**request) as reply:
+        assert reply.status_code == 201
+        try:
+            async for part in reply.aiter_raw():
+                received += part
+        except httpx.RemoteProtocolError:
+            return received.decode(), False
+    return received.decode(), True
+
+
 def mock_clock() -> tuple[str, dict[str, Any]]:
     """The backend whose clock jumps over every wait: for an `anyio_backend` fixture, a new one per test."""
     return "trio", {"clock": MockClock(autojump_threshold=0)}

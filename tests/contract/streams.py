@@ -64,9 +64,7 @@ class Got:
         return self.body.split(b"\n\n")[:-1]
 
 
-async def read_stream(
-    world: World, *, gate: SharedEvent | None = None, after: bytes = PRIOR, **request: Any
-) -> Got:
+async def read_stream(world: World, *, gate: SharedEvent | None = None, after: bytes = PRIOR, **request: Any) -> Got:
     """The whole streamed answer; `gate` is set as soon as the caller has as much as `after`."""
     body = bytearray()
     ended = True

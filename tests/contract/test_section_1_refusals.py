@@ -154,6 +154,25 @@ async def test_the_answer_to_head_has_the_head_of_the_405_and_no_body(path: str)
     assert sent.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.contract("1.method.head")
+@pytest.mark.parametrize("path", ["/chat/completions", "/models", "/nowhere"])
+async def test_the_gateway_itself_sends_no_body_to_head_and_leaves_that_to_no_server(path: str) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async with gateway_of(openai=ScriptedUpstream()) as world:
+        scope = {"type": "http", "method": "HEAD", "path": path, "headers": [], "http_version": "1.1"}
+        await world.gateway(scope, receive, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[1]["body"] == b""
+    assert int(dict(sent[0]["headers"])[b"content-length"]) > 0
+
+
 # --- the upload -------------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -114,7 +114,8 @@ async def test_without_the_header_the_configured_default_is_tried(headers: dict[
 async def test_out_of_the_box_openai_and_azure_are_tried_as_far_as_configured(
     headers: dict[str, str], configured: list[str], tried: list[str]
 ) -> None:
-    async with gateway_of(**{name: down() for name in configured}) as world:
+    upstreams: dict[str, Any] = {name: down() for name in configured}
+    async with gateway_of(**upstreams) as world:
         assert (await world.post(headers=headers)).status_code == 502
         assert asked(world) == tried
 
@@ -182,5 +183,5 @@ async def test_at_most_so_many_are_tried_whatever_the_list_says(limits: Limits |
         reply = await world.post(headers=sequence(*(f"openai/m{index}" for index in range(8))))
         assert reply.status_code == 502
         assert reply.headers["x-opengateway-attempts"] == str(tried)
-        models: Sequence[str] = [request.json["model"] for request in world.upstreams["openai"].requests]
+        models = [request.json["model"] for request in world.upstreams["openai"].requests]
         assert models == [f"m{index}" for index in range(tried)]

@@ -64,7 +64,7 @@ async def assert_moved_on(wrong: Any, *, streamed: bool) -> None:
         pytest.param(plain(b'{"object":"error","message":"wrong"}'), id="object-error"),
         pytest.param(plain(b'{"choices":[{"index":0,"finish_reason":"error"}]}'), id="finish-reason-error"),
         pytest.param(plain(DEEP), id="nested-100000-deep"),
-        pytest.param(plain(b'{"choices":[{"index":' + b"9" * 5000 + b"}],"), id="integer-of-5000-digits-cut"),
+        pytest.param(plain(b'{"choices":[{"index":' + b"9" * 5000 + b"}]}"), id="integer-of-5000-digits"),
         pytest.param(plain(b'{"choices":[{"x":NaN}]}'), id="nan"),
         pytest.param(plain(b'{"choices":[{"x":"\xff"}]}'), id="not-utf-8"),
         pytest.param(plain(b'{"choices":[{"x":"\\ud800"}]}'), id="lone-surrogate"),
@@ -157,7 +157,9 @@ async def test_what_was_held_of_a_failed_stream_never_reaches_the_caller() -> No
 @pytest.mark.contract("B.any-200-content-filter")
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_filtered_answer_is_a_success_and_relayed(streamed: bool) -> None:
-    filtered = stream(["Hel"], finish_reason="content_filter") if streamed else answer("", finish_reason="content_filter")
+    filtered = (
+        stream(["Hel"], finish_reason="content_filter") if streamed else answer("", finish_reason="content_filter")
+    )
     async with gateway_of(openai=ScriptedUpstream(filtered), azure=ScriptedUpstream()) as world:
         reply = await world.post(stream=streamed)
         assert world.calls() == ["openai"]

@@ -16,7 +16,7 @@ from .harness import gateway_of, key_of
 pytestmark = pytest.mark.anyio
 
 SEQUENCE = "x-opengateway-failover-sequence"
-WORDS = {"type": "invalid_request_error", "code": "some_code", "param": "messages[0].content"}
+WORDS: dict[str, Any] = {"type": "invalid_request_error", "code": "some_code", "param": "messages[0].content"}
 
 
 def html(status: int) -> Reply:
@@ -102,7 +102,8 @@ async def test_a_status_that_http_does_not_have_moves_on(status: int, stream: bo
     ],
 )
 async def test_limits_of_a_provider_move_on(provider: str, failing: Reply) -> None:
-    async with gateway_of(**{provider: ScriptedUpstream(failing)}, second=ScriptedUpstream()) as world:
+    upstreams: dict[str, Any] = {provider: ScriptedUpstream(failing), "second": ScriptedUpstream()}
+    async with gateway_of(**upstreams) as world:
         reply = await world.post(headers={SEQUENCE: json.dumps([provider, "second"])})
         assert world.calls() == [provider, "second"]
     assert reply.status_code == 201
@@ -113,9 +114,7 @@ async def test_limits_of_a_provider_move_on(provider: str, failing: Reply) -> No
 
 @pytest.mark.contract("4.stop.blamed", "4.stop.passed-on", "4.stop.too-large", "B.any-400", "B.any-4xx")
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    ("said", "told"), [(400, 400), (422, 400), (414, 400), (418, 400), (451, 400), (413, 413)]
-)
+@pytest.mark.parametrize(("said", "told"), [(400, 400), (422, 400), (414, 400), (418, 400), (451, 400), (413, 413)])
 async def test_a_refusal_that_blames_the_request_is_passed_on_at_once(said: int, told: int, stream: bool) -> None:
     refusing = ScriptedUpstream(error(said, "messages[0] is odd – 错", **WORDS))
     async with gateway_of(openai=refusing, azure=ScriptedUpstream()) as world:
@@ -137,7 +136,10 @@ async def test_a_refusal_that_blames_the_request_is_passed_on_at_once(said: int,
     [
         ({"error": "just text"}, ("just text", "invalid_request_error", None, None)),
         ({"detail": "not so"}, ("not so", "invalid_request_error", None, None)),
-        ({"message": "m", "type": "BadRequestError", "param": None, "code": 400}, ("m", "BadRequestError", None, "400")),
+        (
+            {"message": "m", "type": "BadRequestError", "param": None, "code": 400},
+            ("m", "BadRequestError", None, "400"),
+        ),
         ([{"error": {"message": "wrapped", "code": 400}}], ("wrapped", "invalid_request_error", None, "400")),
     ],
 )
@@ -169,7 +171,7 @@ async def test_policy_and_unsupported_parameters_stop_unless_opted_in(
     provider: str, refusal: Reply, reason: str, opted_in: bool
 ) -> None:
     reasons = {"context_length", *([reason] if opted_in else [])}
-    upstreams = {provider: ScriptedUpstream(refusal), "second": ScriptedUpstream()}
+    upstreams: dict[str, Any] = {provider: ScriptedUpstream(refusal), "second": ScriptedUpstream()}
     async with gateway_of(**upstreams, failover_on=reasons) as world:
         reply = await world.post(headers={SEQUENCE: json.dumps([provider, "second"])})
         assert world.calls() == ([provider, "second"] if opted_in else [provider])
@@ -315,7 +317,8 @@ async def test_without_the_opt_in_a_length_refusal_stops() -> None:
 @pytest.mark.parametrize("sequence", [["openai"], ["openai", "azure"]])
 @pytest.mark.parametrize("status", [500, 503, 401, 403, 404, 302, 402])
 async def test_one_failed_attempt_is_a_502_like_several(sequence: Sequence[str], status: int) -> None:
-    upstreams = {name: ScriptedUpstream(error(status, "secret words")) for name in ("openai", "azure")}
+    failing = error(status, "secret words")
+    upstreams: dict[str, Any] = {name: ScriptedUpstream(failing) for name in ("openai", "azure")}
     async with gateway_of(**upstreams) as world:
         reply = await world.post(headers={SEQUENCE: json.dumps(sequence)})
         assert world.calls() == sequence

@@ -1,12 +1,12 @@
 """A gateway on a loopback port, with providers on loopback ports behind it: what every end-to-end test stands on.
 
     async with gateway_served(openai=ScriptedUpstream(error(503)), azure=ScriptedUpstream(chat("Hi"))) as served:
-        ...  # point a client at served.url
+        ...  # point a client at served.url; gateway_served is a fixture
 
 The keywords are providers in their order, by name (`openai`, `azure`, `vllm`; any other name is an
 `OpenAICompatible`), each played by one of
 
-- a `ScriptedUpstream`: one uvicorn serves all of them, each below a path of its own;
+- a `ScriptedUpstream`: one uvicorn serves those of the whole session, each below a path of its own;
 - a `RawUpstream` (entered by the test), or a base URL.
 
 Keywords that are arguments of `Gateway` go there (`timeouts`, `engine`, ...). The gateway has a thread and a loop of
@@ -18,15 +18,17 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import AsyncIterator, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 
 from ogw_asgi import VLLM, Azure, Gateway, OpenAI, OpenAICompatible
 from ogw_asgi.providers import Provider
+from ogw_asgi.telemetry.events import Event, RequestEnded
 from ogw_asgi.testing import RawUpstream, ScriptedUpstream, serve
+from ogw_asgi.testing._signals import Bell
 
 _GATEWAY = frozenset(inspect.signature(Gateway).parameters) - {"providers"}
 
@@ -54,13 +56,38 @@ class Arrivals:
 
 
 class Fleet:
-    """Several scripted providers as one app, told apart by the first segment of the path."""
+    """Scripted providers as one served app, told apart by the first segment of the path."""
 
-    def __init__(self, upstreams: Mapping[str, ScriptedUpstream]) -> None:
-        self._upstreams = upstreams
+    def __init__(self) -> None:
+        self.url = ""
+        self._upstreams: dict[str, ScriptedUpstream] = {}
+
+    def add(self, upstream: ScriptedUpstream) -> str:
+        """The base URL of the upstream from now on; no other ever has the same."""
+        segment = f"provider-{len(self._upstreams)}"
+        self._upstreams[segment] = upstream
+        return f"{self.url}/{segment}"
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         await self._upstreams[scope["path"].split("/")[1]](scope, receive, send)
+
+
+class Endings:
+    """The ends of all requests, as the gateway tells them: everything that a request held has been given back by then."""
+
+    def __init__(self) -> None:
+        self.seen: list[RequestEnded] = []
+        self._bell = Bell()
+
+    def on_event(self, event: Event, /) -> None:
+        if isinstance(event, RequestEnded):
+            self.seen.append(event)
+            self._bell.ring()
+
+    async def wait_for(self, count: int) -> list[str]:
+        """Waits until that many requests have ended, and returns the outcomes of all."""
+        await self._bell.wait_until(lambda: len(self.seen) >= count)
+        return [ending.outcome for ending in self.seen]
 
 
 @dataclass
@@ -70,6 +97,7 @@ class Served:
     url: str
     gateway: Gateway
     arrivals: list[Arrival]
+    endings: Endings
     upstreams: dict[str, Any]
     """ScriptedUpstream or RawUpstream; both have `requests`."""
 
@@ -83,38 +111,37 @@ class Served:
         assert opened is not None
         return opened.dispatcher.slots.in_flight()
 
-    async def idle(self) -> None:
-        """Waits until no slot is taken: a client may have its answer a moment before the gateway has tidied up."""
-        while self.in_flight():
-            await anyio.sleep(0.001)
+
+_Serving: TypeAlias = AbstractAsyncContextManager[Served]
+
+
+class ServeGateway(Protocol):
+    def __call__(self, *, http: str = "auto", limit_s: float = 5, **arguments: Any) -> _Serving: ...
 
 
 @asynccontextmanager
-async def gateway_served(*, http: str = "auto", limit_s: float = 5, **arguments: Any) -> AsyncIterator[Served]:
+async def serve_gateway(
+    fleet: Fleet, *, http: str = "auto", limit_s: float = 5, **arguments: Any
+) -> AsyncIterator[Served]:
     """Serves a gateway in front of the upstreams among `arguments`; see the module.
 
     All that happens in the block may take `limit_s`. `http` is the implementation that uvicorn uses.
     """
+    endings = Endings()
+    gateway, upstreams = make_gateway(fleet, {"sinks": [endings], **arguments})
+    counted = Arrivals(gateway)
     with anyio.fail_after(limit_s):
-        async with providers_served(arguments) as (providers, upstreams, settings):
-            gateway = Gateway(providers=providers, **settings)
-            counted = Arrivals(gateway)
-            async with serve(counted, http=http) as url:
-                yield Served(url, gateway, counted.requests, upstreams)
+        async with serve(counted, http=http) as url:
+            yield Served(url, gateway, counted.requests, endings, upstreams)
 
 
-@asynccontextmanager
-async def providers_served(
-    arguments: Mapping[str, Any],
-) -> AsyncIterator[tuple[list[Provider], dict[str, Any], dict[str, Any]]]:
-    """Providers and upstreams as the module says, by name, and the arguments that are the gateway's own."""
+def make_gateway(fleet: Fleet, arguments: Mapping[str, Any]) -> tuple[Gateway, dict[str, Any]]:
+    """The gateway that the arguments describe, and its upstreams by their providers' names."""
     settings = {name: value for name, value in arguments.items() if name in _GATEWAY}
     places = {name: value for name, value in arguments.items() if name not in settings}
-    scripted = {name: place for name, place in places.items() if isinstance(place, ScriptedUpstream)}
-    async with serve(Fleet(scripted), lifespan="off") as fleet:
-        providers = [_provider(name, _url(name, place, fleet)) for name, place in places.items()]
-        upstreams = {name: place for name, place in places.items() if not isinstance(place, str)}
-        yield providers, upstreams, settings
+    providers = [_provider(name, _url(place, fleet)) for name, place in places.items()]
+    upstreams = {name: place for name, place in places.items() if not isinstance(place, str)}
+    return Gateway(providers=providers, **settings), upstreams
 
 
 def key_of(name: str) -> str:
@@ -122,9 +149,9 @@ def key_of(name: str) -> str:
     return f"sk-configured-for-{name}"
 
 
-def _url(name: str, place: ScriptedUpstream | RawUpstream | str, fleet: str) -> str:
+def _url(place: ScriptedUpstream | RawUpstream | str, fleet: Fleet) -> str:
     if isinstance(place, ScriptedUpstream):
-        return f"{fleet}/{name}"
+        return fleet.add(place)
     return place if isinstance(place, str) else place.url
 
 

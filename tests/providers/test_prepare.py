@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -90,8 +91,6 @@ def test_the_targets_model_replaces_the_callers_and_no_other_byte(model: str) ->
     start, end = CALL.model_span
     assert body.startswith(BODY[:start])
     assert body.endswith(BODY[end:])
-    import json
-
     assert json.loads(body)["model"] == model
 
 

@@ -1,4 +1,4 @@
-"""The official SDK, synchronous and asynchronous; its asynchronous client is made for asyncio, so these tests run there.
+"""The official SDK, synchronous and asynchronous. Its asynchronous client is made for asyncio: these tests run there.
 
 The gateway and the scripted providers have threads of their own, whatever the test's loop is.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
@@ -16,16 +15,16 @@ from ogw_asgi.testing import (
     Script,
     ScriptedUpstream,
     SharedEvent,
+    Wait,
     chat,
     chunked,
-    completion_chunk,
     http_head,
     stream,
     tokens,
 )
 from ogw_asgi.testing.replies import Reply
 
-from ..served import gateway_served, key_of
+from ..served import ServeGateway, key_of
 from .clients import ATTEMPTS, ENGINES, PROVIDER, QUESTION, Make, ask, complete, listen, sdk
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +34,9 @@ TEXT = "Grüße, 世界 – こんにちは 👩🏽‍🚀🎉!"
 
 @pytest.mark.contract("1.alias-v1", "1.created", "6.content.plain", "6.content.model")
 @pytest.mark.parametrize("engine", ENGINES)
-async def test_a_completion_arrives_whole_under_the_status_201(make: Make, engine: str) -> None:
+async def test_a_completion_arrives_whole_under_the_status_201(
+    gateway_served: ServeGateway, make: Make, engine: str
+) -> None:
     provider = ScriptedUpstream(chat(TEXT, model="served-model", usage=tokens(7, 5)))
     async with gateway_served(openai=provider, engine=engine) as served, sdk(make, served) as client:
         answer = await complete(client)
@@ -52,7 +53,9 @@ async def test_a_completion_arrives_whole_under_the_status_201(make: Make, engin
 
 @pytest.mark.contract("1.created-stream", "3.nothing-added", "6.content.stream")
 @pytest.mark.parametrize("engine", ENGINES)
-async def test_a_stream_arrives_chunk_by_chunk_with_the_usage_that_was_asked_for(make: Make, engine: str) -> None:
+async def test_a_stream_arrives_chunk_by_chunk_with_the_usage_that_was_asked_for(
+    gateway_served: ServeGateway, make: Make, engine: str
+) -> None:
     provider = ScriptedUpstream(chat("one two three four", model="served-model", usage=tokens(7, 4)))
     async with gateway_served(openai=provider, engine=engine) as served, sdk(make, served) as client:
         with_usage = await listen(client, stream_options={"include_usage": True})
@@ -73,7 +76,7 @@ async def test_a_stream_arrives_chunk_by_chunk_with_the_usage_that_was_asked_for
 
 
 @pytest.mark.contract("1.success-status")
-async def test_a_gateway_may_say_200_for_clients_that_insist_on_it(make: Make) -> None:
+async def test_a_gateway_may_say_200_for_clients_that_insist_on_it(gateway_served: ServeGateway, make: Make) -> None:
     async with gateway_served(openai=ScriptedUpstream(), success_status=200) as served, sdk(make, served) as client:
         assert (await complete(client)).status_code == 200
         assert (await complete(client, stream=True)).status_code == 200
@@ -81,7 +84,9 @@ async def test_a_gateway_may_say_200_for_clients_that_insist_on_it(make: Make) -
 
 @pytest.mark.contract("2.success-status.used")
 @pytest.mark.parametrize("status", [200, 201])
-async def test_a_caller_may_choose_the_success_status_per_request(make: Make, status: int) -> None:
+async def test_a_caller_may_choose_the_success_status_per_request(
+    gateway_served: ServeGateway, make: Make, status: int
+) -> None:
     headers = {"x-opengateway-success-status": str(status)}
     async with gateway_served(openai=ScriptedUpstream()) as served, sdk(make, served) as client:
         assert (await complete(client, extra_headers=headers)).status_code == status
@@ -89,7 +94,9 @@ async def test_a_caller_may_choose_the_success_status_per_request(make: Make, st
 
 @pytest.mark.contract("6.header.provider", "6.header.attempts", "6.request-id.new", "6.header.server-timing")
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_the_raw_response_tells_who_answered_and_under_which_id(make: Make, streamed: bool) -> None:
+async def test_the_raw_response_tells_who_answered_and_under_which_id(
+    gateway_served: ServeGateway, make: Make, streamed: bool
+) -> None:
     async with gateway_served(openai=ScriptedUpstream()) as served, sdk(make, served) as client:
         answer = await complete(client, stream=streamed)
         completion = answer.parse()
@@ -105,7 +112,7 @@ async def test_the_raw_response_tells_who_answered_and_under_which_id(make: Make
 
 
 @pytest.mark.contract("6.request-id.kept", "2.upstream.request-id")
-async def test_the_callers_request_id_is_the_one_that_the_sdk_shows(make: Make) -> None:
+async def test_the_callers_request_id_is_the_one_that_the_sdk_shows(gateway_served: ServeGateway, make: Make) -> None:
     provider = ScriptedUpstream()
     async with gateway_served(openai=provider) as served, sdk(make, served) as client:
         completion = await ask(
@@ -116,7 +123,9 @@ async def test_the_callers_request_id_is_the_one_that_the_sdk_shows(make: Make) 
 
 
 @pytest.mark.contract("6.sse-headers")
-async def test_a_streaming_response_gives_head_and_first_line_while_the_provider_still_waits(make: Make) -> None:
+async def test_a_streaming_response_gives_head_and_first_line_while_the_provider_still_waits(
+    gateway_served: ServeGateway, make: Make
+) -> None:
     gate = SharedEvent()
     provider = ScriptedUpstream(stream(["Hel", "lo"], gate=gate))
 
@@ -145,13 +154,14 @@ async def test_a_streaming_response_gives_head_and_first_line_while_the_provider
     assert [line for line in lines if line][-1] == "data: [DONE]"
 
 
-async def test_every_chunk_is_there_before_the_provider_sends_the_next(make: Make) -> None:
+async def test_every_chunk_is_there_before_the_provider_sends_the_next(
+    gateway_served: ServeGateway, make: Make
+) -> None:
     gates = [SharedEvent() for _ in range(4)]
     words = ["a", "b", "c", "d"]
     pieces: list[Any] = []
     for word, gate in zip(words, gates, strict=True):
-        pieces += [word, *stream([], gate=gate, role_first=False, finish_reason=None, done=False).body]
-        pieces.append(_wait(gate))
+        pieces += [word, Wait(gate)]
     seen: list[str] = []
 
     def on_chunk(chunk: Any) -> None:
@@ -167,18 +177,18 @@ async def test_every_chunk_is_there_before_the_provider_sends_the_next(make: Mak
 
 
 @pytest.mark.contract("6.models.listed", "6.models.no-call")
-async def test_the_models_of_the_gateway_are_listed(make: Make) -> None:
+async def test_the_models_of_the_gateway_are_listed(gateway_served: ServeGateway, make: Make) -> None:
     provider = ScriptedUpstream()
     names = ["gpt-4o", "org/model-b"]
     async with gateway_served(openai=provider, models=names) as served, sdk(make, served) as client:
-        page = await ask(client, lambda c: _listed(c))
+        page = (await ask(client, lambda c: c.models.with_raw_response.list())).parse()
     assert [model.id for model in page.data] == names
     assert {model.object for model in page.data} == {"model"}
     assert provider.requests == []
 
 
 @pytest.mark.contract("5.frame.payload")
-async def test_characters_survive_a_provider_that_sends_byte_by_byte(make: Make) -> None:
+async def test_characters_survive_a_provider_that_sends_byte_by_byte(gateway_served: ServeGateway, make: Make) -> None:
     reply = stream([TEXT[:9], TEXT[9:]])
     wire = b"".join(step for step in reply.body if isinstance(step, bytes))
     assert any(byte >= 0x80 for byte in wire), "the emoji must be on the wire as UTF-8, not as escapes"
@@ -191,7 +201,7 @@ async def test_characters_survive_a_provider_that_sends_byte_by_byte(make: Make)
     assert heard.text == TEXT
 
 
-async def test_two_streams_at_once_do_not_mix(make: Make) -> None:
+async def test_two_streams_at_once_do_not_mix(gateway_served: ServeGateway, make: Make) -> None:
     reached = {"a": SharedEvent(), "b": SharedEvent()}
 
     def echo(request: RecordedRequest) -> Script:
@@ -215,19 +225,37 @@ async def test_two_streams_at_once_do_not_mix(make: Make) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_fifty_streams_of_one_client_share_connections_and_leave_nothing_in_flight(
-    make: Make, engine: str
+    gateway_served: ServeGateway, make: Make, engine: str
 ) -> None:
     async with RawUpstream(_kept_stream()) as provider:
         async with gateway_served(openai=provider, engine=engine) as served, sdk(make, served) as client:
-            texts = [(await listen(client)).text for _ in range(50)]
-            await served.idle()
-            assert len({arrival.connection for arrival in served.arrivals}) == 1
-            assert provider.connections == 1
-            assert provider.reused == 49
-    assert texts == ["Hello"] * 50
+            for count in range(1, 51):
+                assert (await listen(client)).text == "Hello"
+                await served.endings.wait_for(count)
+            assert served.in_flight() == 0
+            assert [ending.outcome for ending in served.endings.seen] == ["ok"] * 50
+            # The synchronous client closes its connection at `[DONE]`, whoever serves it.
+            assert len({arrival.connection for arrival in served.arrivals}) == (50 if make is OpenAI else 1)
+            assert (provider.connections, provider.reused) == (1, 49)
 
 
-async def test_what_the_sdk_sends_of_parameters_reaches_the_provider_as_it_was(make: Make) -> None:
+async def test_the_end_of_a_providers_stream_is_read_after_the_callers_so_that_its_connection_is_kept(
+    gateway_served: ServeGateway, make: Make
+) -> None:
+    heard = SharedEvent()
+    *stream_steps, end = _kept_stream()
+    async with RawUpstream([*stream_steps, Wait(heard), end]) as provider:
+        async with gateway_served(openai=provider) as served, sdk(make, served) as client:
+            for count in (1, 2):
+                assert (await listen(client)).text == "Hello"
+                heard.set()
+                await served.endings.wait_for(count)
+            assert (provider.connections, provider.reused) == (1, 1)
+
+
+async def test_what_the_sdk_sends_of_parameters_reaches_the_provider_as_it_was(
+    gateway_served: ServeGateway, make: Make
+) -> None:
     provider = ScriptedUpstream()
     parameters: dict[str, Any] = {
         "temperature": 0.25,
@@ -246,21 +274,8 @@ async def test_what_the_sdk_sends_of_parameters_reaches_the_provider_as_it_was(m
     assert sent == {**QUESTION, **parameters, "provider_specific": {"depth": [1, 2.5, None]}}
 
 
-def _wait(event: SharedEvent) -> Any:
-    from ogw_asgi.testing import Wait
-
-    return Wait(event)
-
-
-async def _listed(client: Any) -> Any:
-    return await client.models.list()
-
-
 def _kept_stream() -> list[Any]:
     """A stream after which the connection may be used again."""
     reply: Reply = stream(["Hel", "lo"])
     head = http_head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
     return [head, *(chunked(step) for step in reply.body if isinstance(step, bytes)), LAST_CHUNK]
-
-
-__all__ = ["completion_chunk"]
