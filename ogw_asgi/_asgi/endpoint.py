@@ -16,7 +16,6 @@ from .._rules.plan import Catalogue, make_plan
 from .._values import CallOptions, ChatCall, Endpoint, Limits, Plan, Principal, Timeouts
 from .._wire.body import read_body
 from .._wire.envelope import interruption
-from .._wire.forwarding import downstream_headers
 from .._wire.headers import announced_length, read_options, read_request_id, refuse_media, refuse_repeats
 from ..auth.base import Authenticator, authenticate
 from ..exceptions import RequestRejected
@@ -121,9 +120,9 @@ class _Exchange:
 
     async def _work(self) -> None:
         result = self._result = await self._dispatcher.dispatch(self._call, self._options, self._plan)
-        trail = trail_headers(result.attempts, result.made, result.provider)
+        headers = [*result.headers, *trail_headers(result.attempts, result.made, result.provider)]
         if result.refusal is not None:
-            await self._reply.refuse(result.refusal, trail, result.attempts)
+            await self._reply.refuse(result.refusal, headers, result.attempts)
             self._outcome = "refused" if result.provider is not None else "failed"
             return
         answer = result.answer
@@ -131,7 +130,6 @@ class _Exchange:
             return
         try:
             status = self._options.success_status or self._door.success_status
-            headers = [*downstream_headers(answer.headers, result.mask), *trail]
             if answer.stream is None:
                 await self._reply.json(status, answer.body, headers)
                 self._outcome = "ok"

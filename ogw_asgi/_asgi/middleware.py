@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from ..exceptions import ConfigurationError
 from .app import COMPLETIONS, route_path
 from .lifespan import refuse_startup
@@ -63,11 +65,26 @@ class GatewayMiddleware:
             await receive()
             await refuse_startup(error, send)
             return
-        supported = False
+        spoken = False
         try:
             await self.app(scope, receive, send)
-            supported = True
+            spoken = not await _startup_is_waiting(receive)
         finally:
-            # A host that does not speak lifespan raises here, and the server goes on without: the gateway must then
-            # be able to open itself on the first request, which a closed one would not.
-            await self._gateway._leave(reopenable=not supported)
+            # A host that does not speak lifespan raises, or returns at once, and the server goes on to serve: the
+            # gateway must then open itself on the first request, which a closed one would not.
+            await self._gateway._leave(reopenable=not spoken)
+
+
+async def _startup_is_waiting(receive: Receive) -> bool:
+    """Whether the host returned without having read the first message of the lifespan.
+
+    Asked afterwards, because the host gets the server's own `receive` and `send`; a host that has read its shutdown has
+    nothing left to read, and the deadline that has passed already ends the wait for it.
+    """
+    try:
+        with anyio.move_on_after(0, shield=True):
+            message = await receive()
+            return bool(message["type"] == "lifespan.startup")
+    except Exception:  # a server that minds the question: nobody knows, so the gateway stays able to open
+        return True
+    return False

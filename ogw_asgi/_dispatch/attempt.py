@@ -65,6 +65,8 @@ class Attempt:
     connect_s: float
     caller_key: Secret | None = None
     used_key: Secret | None = None
+    answered: Sequence[Header] = ()
+    """The head's headers, once there is one, whatever came of the answer."""
     _held: list[bytes] = field(default_factory=list)
 
     async def run(self, slots: Slots, slot_wait_s: float, first_chunk_s: float) -> Answer | Outcome:
@@ -96,6 +98,7 @@ class Attempt:
             response = await self.transport.open(request)
         except TransportFailure as failure:
             return self._outcome(failure.kind, started_s)
+        self.answered = response.headers
         answer: Answer | None = None
         try:
             found = await self._read(response)

@@ -14,13 +14,14 @@ from .._values import (
     AttemptRecord,
     CallOptions,
     ChatCall,
+    Header,
     Limits,
     Outcome,
     Plan,
     Target,
     Timeouts,
 )
-from .._wire.forwarding import traceparent, upstream_headers
+from .._wire.forwarding import downstream_headers, traceparent, upstream_headers
 from .._wire.masking import Mask
 from ..exceptions import RequestRejected
 from ..providers.base import Provider
@@ -35,13 +36,14 @@ class Dispatched:
     """What came of a request up to its first chunk: an answer, or the refusal that is left when there is none.
 
     `attempts` is the whole trail; `made` counts those of it that went out. `provider`: who answered, or whose refusal
-    is passed on. `mask` hides every key that was sent.
+    is passed on. `headers`: what of that provider's headers the caller gets. `mask` hides every key that was sent.
     """
 
     attempts: Sequence[AttemptRecord]
     made: int
     provider: str | None
     mask: Mask
+    headers: Sequence[Header]
     answer: Answer | None = None
     refusal: RequestRejected | None = None
 
@@ -71,11 +73,14 @@ class Dispatcher:
             started_s=anyio.current_time(),
         )
         used: list[str] = []
+        said: Sequence[Header] = ()
         while True:
             step = failover.next_step(anyio.current_time(), random.random())
             if isinstance(step, GiveUp):
                 mask = self.mask.plus(used)
-                return Dispatched(failover.attempts, failover.made, step.provider, mask, refusal=step.refusal)
+                # A refusal has a retry-after of its own, within the bounds of the contract, or none.
+                headers = [pair for pair in downstream_headers(said, mask) if b"retry-after" not in pair[0]]
+                return Dispatched(failover.attempts, failover.made, step.provider, mask, headers, refusal=step.refusal)
             if step.wait_s > 0:
                 await anyio.sleep(step.wait_s)
             target = step.target
@@ -90,12 +95,14 @@ class Dispatcher:
             outcome = result.outcome if isinstance(result, Answer) else _masked(result, self.mask.plus(used))
             verdict = failover.record(target, outcome, anyio.current_time())
             record = failover.attempts[-1]
+            said = attempt.answered if verdict.action == "stop" else ()
             self.observers.tell(
                 lambda: AttemptEnded(options.request_id, record, verdict.alert)  # noqa: B023 - told at once
             )
             if isinstance(result, Answer):
                 mask = self.mask.plus(used)
-                return Dispatched(failover.attempts, failover.made, target.provider, mask, answer=result)
+                headers = downstream_headers(result.headers, mask)
+                return Dispatched(failover.attempts, failover.made, target.provider, mask, headers, answer=result)
 
     def _attempt(self, call: ChatCall, options: CallOptions, target: Target) -> Attempt:
         provider = self.providers[target.provider]

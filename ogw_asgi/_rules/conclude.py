@@ -73,6 +73,7 @@ def _sum(ended: Sequence[Ended], out_of_time: bool) -> RequestRejected:
             "There is no provider to ask.",
             type="service_unavailable_error",
             code="no_provider",
+            retry_after_s=60,
             should_retry=False,
         )
     # A mapped name is the operator's: that nobody knows it is not the caller's mistake.

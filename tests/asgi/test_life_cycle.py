@@ -277,6 +277,37 @@ async def _raises_after_receive(scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError(f"only http here, not {scope['type']}")
 
 
+async def _ignores(scope: Any, receive: Any, send: Any) -> None:
+    assert scope["type"] != "http"
+
+
+@anyio_test
+async def test_behind_a_host_that_ignores_the_lifespan_the_gateway_opens_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Lifespan()
+    with anyio.fail_after(5):
+        async with in_process() as (gateway, _):
+            app = GatewayMiddleware(_ignores, gateway)
+            await app({"type": "lifespan"}, server.receive, server.send)
+            async with asgi_client(app) as client:
+                replies = [await client.post("/chat/completions", json=QUESTION) for _ in range(2)]
+    assert server.sent == []
+    assert [reply.status_code for reply in replies] == [201, 201]
+    assert len(warnings(caplog)) == 1
+
+
+@anyio_test
+async def test_behind_a_host_that_ignores_the_lifespan_a_real_server_serves() -> None:
+    with anyio.fail_after(10):
+        async with in_process() as (gateway, _):
+            async with serve(GatewayMiddleware(_ignores, gateway), lifespan="on") as url, httpx.AsyncClient() as client:
+                reply = await client.get(f"{url}/models")
+                refused = await client.post(f"{url}/chat/completions", content=b"{}")
+    assert reply.status_code == 500  # the host answers nothing at all: that is its own affair
+    assert refused.status_code == 415
+
+
 @anyio_test
 @pytest.mark.parametrize("host", [_raises, _raises_after_receive])
 async def test_behind_a_host_that_does_not_speak_lifespan_the_gateway_opens_itself(

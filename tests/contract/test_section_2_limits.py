@@ -1,7 +1,7 @@
 """Section 2: how long an attempt, and a whole sequence, may take to the first chunk.
 
 Out of the box that is minutes. The clock is trio's mock, which jumps over every wait, so the defaults are proven as
-they stand, to the millisecond; `OGW_TIMEOUT_MS` is proven over real sockets in `test_section_2_first_chunk.py`.
+they stand, to the millisecond; `OGW_TIMEOUT_MS` is proven over real sockets in `test_section_2_real_time.py`.
 """
 
 from __future__ import annotations

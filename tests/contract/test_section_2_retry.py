@@ -1,7 +1,7 @@
 """Section 2, retry in place: when a target that follows itself is asked again, to the millisecond.
 
 The clock is trio's mock, which jumps over every wait: nothing but the gateway's own sleeping moves it, so differences
-are exact. Both real loops are in `test_section_2_first_chunk.py`.
+are exact. Both real loops are in `test_section_2_real_time.py`.
 """
 
 from __future__ import annotations

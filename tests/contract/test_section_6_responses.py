@@ -213,6 +213,16 @@ async def test_rate_limits_come_through_and_what_concerns_the_connection_or_the_
     assert "forged" not in got.headers["server-timing"]
 
 
+@pytest.mark.contract("6.relayed.rate-limit")
+async def test_a_refusal_that_is_passed_on_keeps_its_rate_limits_but_not_its_retry_after() -> None:
+    headers = {"x-ratelimit-remaining-requests": "7", "retry-after": "900", "set-cookie": "a=b"}
+    async with gateway_of(openai=ScriptedUpstream(error(400, "no such field", headers=headers))) as world:
+        got = await world.post()
+    assert got.status_code == 400
+    assert got.headers["x-ratelimit-remaining-requests"] == "7"
+    assert not {"retry-after", "set-cookie"} & got.headers.keys()
+
+
 @pytest.mark.contract("6.relayed.not-others")
 async def test_a_length_that_no_longer_holds_is_replaced() -> None:
     # Sent without one: the gateway has the whole body, and says its length.

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -73,7 +74,7 @@ class Fleet:
 
 
 class Endings:
-    """The ends of all requests, as the gateway tells them: everything that a request held has been given back by then."""
+    """The ends of all requests, as the gateway tells them: what a request held has been given back by then."""
 
     def __init__(self) -> None:
         self.seen: list[RequestEnded] = []
@@ -116,7 +117,9 @@ _Serving: TypeAlias = AbstractAsyncContextManager[Served]
 
 
 class ServeGateway(Protocol):
-    def __call__(self, *, http: str = "auto", limit_s: float = 5, **arguments: Any) -> _Serving: ...
+    """`serve_gateway` without its first argument."""
+
+    def __call__(self, **arguments: Any) -> _Serving: ...
 
 
 @asynccontextmanager
@@ -155,6 +158,11 @@ def _url(place: ScriptedUpstream | RawUpstream | str, fleet: Fleet) -> str:
     return place if isinstance(place, str) else place.url
 
 
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _provider(name: str, url: str) -> Provider:
     key = key_of(name)
     match name:
@@ -163,6 +171,6 @@ def _provider(name: str, url: str) -> Provider:
         case "azure":
             return Azure(endpoint=url, api_key=key)
         case "vllm":
-            return VLLM(endpoint=url, api_key=key, allowed_endpoints=[url])
+            return VLLM(endpoint=url, api_key=key, allowed_endpoints=[_origin(url)])
         case _:
             return OpenAICompatible(name, base_url=f"{url}/v1", api_key=key)
