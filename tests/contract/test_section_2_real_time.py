@@ -44,9 +44,9 @@ async def test_interim_answers_do_not_reset_the_limit(interim: bytes) -> None:
     drip: list[Any] = [OnHead(), *(step for _ in range(30) for step in (interim, pause(0.05))), Hang()]
     async with RawUpstream(drip) as one, gateway_of(one=one, two=ScriptedUpstream(chat())) as world:
         started_s = anyio.current_time()
-        reply = await world.post(headers={TIMEOUT: "120"}, stream=True)
+        reply = await world.post(headers={TIMEOUT: "150"}, stream=True)
         assert reply.headers["x-opengateway-provider"] == "two"
-        assert 0.12 <= anyio.current_time() - started_s < 0.6
+        assert 0.15 <= anyio.current_time() - started_s < 1.4
 
 
 @pytest.mark.contract("2.timeout.each-attempt")
@@ -54,9 +54,9 @@ async def test_on_either_loop_a_limit_bounds_each_attempt() -> None:
     upstreams: dict[str, Any] = {name: ScriptedUpstream(hang()) for name in ("one", "two")}
     async with gateway_of(**upstreams, three=ScriptedUpstream(chat())) as world:
         started_s = anyio.current_time()
-        assert (await world.post(headers={TIMEOUT: "50"})).status_code == 201
+        assert (await world.post(headers={TIMEOUT: "150"})).status_code == 201
         assert asked(world) == ["one", "two", "three"]
-        assert 0.1 <= anyio.current_time() - started_s < 0.6
+        assert 0.3 <= anyio.current_time() - started_s < 1.4
         for name in upstreams:
             await world.upstreams[name].requests[0].closed.wait()
 

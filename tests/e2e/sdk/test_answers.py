@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import anyio
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from ogw_asgi.testing import (
     LAST_CHUNK,
     RawUpstream,
-    RecordedRequest,
-    Script,
     ScriptedUpstream,
     SharedEvent,
     Wait,
@@ -22,7 +19,6 @@ from ogw_asgi.testing import (
     stream,
     tokens,
 )
-from ogw_asgi.testing.replies import Reply
 
 from ..served import ServeGateway, key_of
 from .clients import ATTEMPTS, ENGINES, PROVIDER, QUESTION, Make, ask, complete, listen, sdk
@@ -201,58 +197,6 @@ async def test_characters_survive_a_provider_that_sends_byte_by_byte(gateway_ser
     assert heard.text == TEXT
 
 
-async def test_two_streams_at_once_do_not_mix(gateway_served: ServeGateway, make: Make) -> None:
-    reached = {"a": SharedEvent(), "b": SharedEvent()}
-
-    def echo(request: RecordedRequest) -> Script:
-        name = request.json["messages"][0]["content"]
-        other = "b" if name == "a" else "a"
-        # Each goes on only when the other has begun, and again when it is in the middle.
-        return stream([f"{name}{index} " for index in range(20)], gate=reached[other])
-
-    heard: dict[str, str] = {}
-    async with gateway_served(openai=ScriptedUpstream(echo)) as served, sdk(make, served) as client:
-
-        async def one(name: str) -> None:
-            messages = [{"role": "user", "content": name}]
-            heard[name] = (await listen(client, lambda chunk: reached[name].set(), messages=messages)).text
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(one, "a")
-            group.start_soon(one, "b")
-    assert heard == {name: "".join(f"{name}{index} " for index in range(20)) for name in "ab"}
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-async def test_fifty_streams_of_one_client_share_connections_and_leave_nothing_in_flight(
-    gateway_served: ServeGateway, make: Make, engine: str
-) -> None:
-    async with RawUpstream(_kept_stream()) as provider:
-        async with gateway_served(openai=provider, engine=engine) as served, sdk(make, served) as client:
-            for count in range(1, 51):
-                assert (await listen(client)).text == "Hello"
-                await served.endings.wait_for(count)
-            assert served.in_flight() == 0
-            assert [ending.outcome for ending in served.endings.seen] == ["ok"] * 50
-            # The synchronous client closes its connection at `[DONE]`, whoever serves it.
-            assert len({arrival.connection for arrival in served.arrivals}) == (50 if make is OpenAI else 1)
-            assert (provider.connections, provider.reused) == (1, 49)
-
-
-async def test_the_end_of_a_providers_stream_is_read_after_the_callers_so_that_its_connection_is_kept(
-    gateway_served: ServeGateway, make: Make
-) -> None:
-    heard = SharedEvent()
-    *stream_steps, end = _kept_stream()
-    async with RawUpstream([*stream_steps, Wait(heard), end]) as provider:
-        async with gateway_served(openai=provider) as served, sdk(make, served) as client:
-            for count in (1, 2):
-                assert (await listen(client)).text == "Hello"
-                heard.set()
-                await served.endings.wait_for(count)
-            assert (provider.connections, provider.reused) == (1, 1)
-
-
 async def test_what_the_sdk_sends_of_parameters_reaches_the_provider_as_it_was(
     gateway_served: ServeGateway, make: Make
 ) -> None:
@@ -272,10 +216,3 @@ async def test_what_the_sdk_sends_of_parameters_reaches_the_provider_as_it_was(
         await complete(client, **parameters, extra_body={"provider_specific": {"depth": [1, 2.50, None]}})
     sent = provider.requests[0].json
     assert sent == {**QUESTION, **parameters, "provider_specific": {"depth": [1, 2.5, None]}}
-
-
-def _kept_stream() -> list[Any]:
-    """A stream after which the connection may be used again."""
-    reply: Reply = stream(["Hel", "lo"])
-    head = http_head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
-    return [head, *(chunked(step) for step in reply.body if isinstance(step, bytes)), LAST_CHUNK]

@@ -29,7 +29,7 @@ from ogw_asgi.testing import (
 )
 
 from ..served import ServeGateway
-from .clients import ENGINES, QUESTION, Client, Make, listen, sdk
+from .clients import ENGINES, QUESTION, Client, Make, ask, listen, raised, sdk
 
 pytestmark = pytest.mark.anyio
 
@@ -114,22 +114,25 @@ async def test_a_client_that_does_not_know_the_event_sees_a_broken_connection(
 async def test_the_sdks_stream_helper_raises_the_break_too(gateway_served: ServeGateway, make: Make) -> None:
     texts: list[str] = []
 
+    def hear(event: Any) -> None:
+        if event.type == "content.delta":
+            texts.append(event.delta)
+
     def help_here(client: OpenAI) -> None:
         with client.chat.completions.stream(**QUESTION) as events:
-            texts.extend(event.delta for event in events if event.type == "content.delta")
+            for event in events:
+                hear(event)
+
+    async def help_async(client: AsyncOpenAI) -> None:
+        async with client.chat.completions.stream(**QUESTION) as events:
+            async for event in events:
+                hear(event)
 
     async with gateway_served(openai=ScriptedUpstream(stream(["Hel", "lo", Break()]))) as served:
         async with sdk(make, served) as client:
-            with pytest.raises(APIError) as caught:
-                if isinstance(client, OpenAI):
-                    await anyio.to_thread.run_sync(help_here, client, abandon_on_cancel=True)
-                else:
-                    async with client.chat.completions.stream(**QUESTION) as events:
-                        async for event in events:
-                            if event.type == "content.delta":
-                                texts.append(event.delta)
+            failure = await raised(ask(client, help_here if make is OpenAI else help_async))
     assert "".join(texts) == "Hello"
-    assert_interrupted(caught.value)
+    assert_interrupted(failure)
 
 
 async def test_the_same_client_goes_on_after_a_break(gateway_served: ServeGateway, make: Make) -> None:
@@ -197,8 +200,7 @@ async def _lines(client: Client) -> tuple[list[str], Exception | None]:
     async with client.chat.completions.with_streaming_response.create(**QUESTION, stream=True) as response:
         try:
             async for line in response.iter_lines():
-                if line:
-                    lines.append(line)
+                lines += [line] if line else []
         except httpx2.HTTPError as error:
             return lines, error
     return lines, None
