@@ -5,6 +5,7 @@ Pure; part of the composition root, apart from it so that each stays on a screen
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from . import settings
@@ -19,6 +20,8 @@ from .transports.httpx import is_client
 
 def by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
     named: dict[str, Provider] = {}
+    if isinstance(providers, Provider):
+        raise ConfigurationError("providers: expected a list of providers, not one")
     for provider in providers:
         if not isinstance(provider, Provider):
             raise ConfigurationError("providers: expected OpenAI(...), Azure(...), VLLM(...) or OpenAICompatible(...)")
@@ -44,7 +47,22 @@ def catalogue(providers: Mapping[str, Provider], sequence: Sequence[str] | None)
         for provider in providers.values()
     }
     default = None if sequence is None else tuple(settings.read_target(item) for item in sequence)
-    return Catalogue(facts, default)
+    book = Catalogue(facts, default)
+    _warn_of_the_unasked(book)
+    return book
+
+
+def _warn_of_the_unasked(book: Catalogue) -> None:
+    """Without a sequence a backup of another name is never asked: the contract's default is `openai` and `azure`."""
+    asked = {item.provider for item in book.default()}
+    left_out = [facts.name for facts in book.providers.values() if facts.has_endpoint and facts.name not in asked]
+    if book.default_sequence is None and left_out:
+        logging.getLogger("ogw_asgi").warning(
+            "no_failover_sequence: out of the box [%s] is asked, and [%s] only when a caller names it. "
+            "Set failover_sequence=[...] to say what you want",
+            ", ".join(sorted(asked)),
+            ", ".join(left_out),
+        )
 
 
 def allow_list(providers: Mapping[str, Provider]) -> Callable[[Endpoint], bool]:

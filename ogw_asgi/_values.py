@@ -24,8 +24,11 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        if not value or not all("!" <= char <= "~" for char in value):
-            raise ValueError("a key must be visible ASCII without blanks or line ends")
+        if not value:
+            raise ValueError("the key is empty")
+        if not all("!" <= char <= "~" for char in value):
+            hint = "; strip() it" if value.strip() and all("!" <= char <= "~" for char in value.strip()) else ""
+            raise ValueError(f"a key must be visible ASCII without blanks or line ends{hint}")
         self._value = value
 
     def reveal(self) -> str:
@@ -106,7 +109,7 @@ class CallOptions:
 class ChatCall:
     """A checked request body. `body` is ready to send but for the model's name, which stands at `model_span`."""
 
-    body: bytes
+    body: bytes = field(repr=False)
     model: str
     model_span: tuple[int, int]
     stream: bool = False
@@ -161,7 +164,7 @@ class UpstreamRequest:
     """What crosses the transport seam: primitives only. `connect_s` bounds DNS, TCP and TLS together."""
 
     url: str
-    headers: list[Header]
+    headers: list[Header] = field(repr=False)  # the key is among them
     body: bytes = field(repr=False)
     connect_s: float
 

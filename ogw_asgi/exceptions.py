@@ -60,6 +60,16 @@ class RequestRejected(OGWError):
         return f"RequestRejected({self.status}, code={self.code!r}, param={self.param!r})"
 
 
+def where(error: BaseException) -> str:
+    """`ZeroDivisionError at app.py:12`: what a log may say of a failure in somebody else's code, whose text may hold
+    anything."""
+    at, trace = "", error.__traceback__
+    while trace is not None:
+        at = f" at {trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}{at}"
+
+
 def bad_header(name: str, expected: str) -> RequestRejected:
     """The 400 for a header that the contract forbids; the header's value is never repeated (it may be a key)."""
     return RequestRejected(400, f"Header {name}: expected {expected}.", param=name, code="invalid_header")

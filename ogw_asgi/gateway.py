@@ -38,6 +38,7 @@ from .transports.httpx import HTTPXTransport, load_library, make_ssl_context, pr
 logger = logging.getLogger("ogw_asgi")
 
 Engine = Literal["auto", "httpx", "httpx2"]
+FailoverOn = Literal["context_length", "content_filter", "unsupported_parameter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,18 @@ class Gateway:
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         breaker: Breaker | None = None,
-        on_stream_break: str = "error",
-        failover_on: Iterable[str] = ("context_length",),
-        success_status: int = 201,
+        on_stream_break: Literal["error", "continue", "hold"] = "error",
+        failover_on: Iterable[FailoverOn] = ("context_length",),
+        success_status: Literal[200, 201] = 201,
         models: Iterable[str] = (),
         authenticate: Authenticator | None = None,
         sinks: Iterable[Sink] = (),
         engine: Engine = "auto",
     ) -> None:
         self._providers = by_name(providers)
-        self._timeouts = settings.check_timeouts(timeouts or Timeouts())
-        self._limits = settings.check_limits(limits or Limits())
-        settings.check_breaker(breaker or Breaker())
+        self._timeouts = settings.check_timeouts(Timeouts() if timeouts is None else timeouts)
+        self._limits = settings.check_limits(Limits() if limits is None else limits)
+        settings.check_breaker(Breaker() if breaker is None else breaker)
         settings.check_stream_break(on_stream_break)
         self._failover_on = settings.check_failover_on(frozenset(failover_on))
         self.success_status = settings.check_success_status(success_status)

@@ -5,6 +5,7 @@ Errors here are `ConfigurationError`s that name the setting and what was expecte
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import math
@@ -42,6 +43,8 @@ def later(setting: str) -> ConfigurationError:
 
 
 def check_timeouts(timeouts: Timeouts) -> Timeouts:
+    if not isinstance(timeouts, Timeouts):
+        raise ConfigurationError("timeouts: expected Timeouts(...)")
     for field in fields(timeouts):
         value = getattr(timeouts, field.name)
         if field.name in ("hedge_after_s", "heartbeat_s"):
@@ -55,6 +58,8 @@ def check_timeouts(timeouts: Timeouts) -> Timeouts:
 
 
 def check_limits(limits: Limits) -> Limits:
+    if not isinstance(limits, Limits):
+        raise ConfigurationError("limits: expected Limits(...)")
     for field in fields(limits):
         value = getattr(limits, field.name)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -131,7 +136,8 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     env = {name: value.strip() for name, value in environ.items() if value.strip()}
     unknown = sorted(name for name in env if name.startswith("OGW_") and name not in _KNOWN)
     if unknown:
-        logging.getLogger("ogw_asgi").warning("unknown_settings names=%s", ",".join(unknown))
+        hints = [f"{name}{_meant(name)}" for name in unknown]
+        logging.getLogger("ogw_asgi").warning("unknown_settings names=%s", ", ".join(hints))
     arguments: dict[str, Any] = {"providers": _providers(env)}
     if "OGW_FAILOVER_SEQUENCE" in env:
         sequence = _json(env, "OGW_FAILOVER_SEQUENCE", list)
@@ -150,6 +156,11 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     if "OGW_REDIS_URL" in env:
         raise later("OGW_REDIS_URL")
     return arguments
+
+
+def _meant(name: str) -> str:
+    close = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _providers(env: Mapping[str, str]) -> list[Provider]:
@@ -201,6 +212,11 @@ def _providers(env: Mapping[str, str]) -> list[Provider]:
                 models=models.pop(name, {}),
             )
         )
+    if not found:
+        logging.getLogger("ogw_asgi").warning(
+            "no_provider: every call will be a 503. Set OPENAI_API_KEY, AZURE_OPENAI_ENDPOINT with "
+            "AZURE_OPENAI_API_KEY, VLLM_ENDPOINT or OGW_PROVIDERS"
+        )
     if models:
         raise ConfigurationError(f"OGW_MODELS: no provider is named {', '.join(sorted(models))}")
     return found
@@ -242,7 +258,8 @@ def _json(env: Mapping[str, str], name: str, kind: type) -> Any:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, kind):
-        raise ConfigurationError(f"{name}: expected JSON: an {'array' if kind is list else 'object'}")
+        example = 'an array such as ["openai", "azure"]' if kind is list else "an object"
+        raise ConfigurationError(f"{name}: expected JSON: {example}")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -46,7 +47,7 @@ def refusal(build: Callable[[], object]) -> str:
     [
         ({"providers": ["openai"]}, "providers"),
         ({"providers": [OpenAI(), OpenAI(base_url=FAR)]}, "'openai'"),
-        ({"providers": [OpenAI(client=object())]}, "openai: client"),
+        ({"providers": [OpenAI(client=object())]}, "openai: client"),  # type: ignore[arg-type]
         ({"providers": [OpenAI()], "failover_sequence": "openai"}, "failover_sequence"),
         ({"providers": [OpenAI()], "failover_sequence": []}, "failover_sequence"),
         ({"providers": [OpenAI()], "failover_sequence": ["azure"]}, "azure"),
@@ -399,10 +400,63 @@ def test_unknown_variables_get_one_warning_that_names_them_all(caplog: pytest.Lo
     gateway_of(OPENAI | {"OGW_TIMEOUT": SECRET, "OGW_SERVICE_PORT": "tcp://10.0.0.1:80", "OTHER": "x"})
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert record.levelno == logging.WARNING
-    assert "OGW_SERVICE_PORT,OGW_TIMEOUT" in record.getMessage()
+    assert record.getMessage().endswith("names=OGW_SERVICE_PORT, OGW_TIMEOUT (did you mean OGW_TIMEOUT_MS?)")
     assert SECRET not in caplog.text
 
 
 def test_known_variables_get_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     gateway_of(OPENAI | {"OGW_TIMEOUT_MS": "1000", "OGW_SUCCESS_STATUS": "200", "OGW_UNUSED": ""})
     assert caplog.records == []
+
+
+# --- what is not wrong, but hardly meant ---
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_a_backup_that_nobody_would_ask_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    Gateway(providers=[OpenAI(), OpenAICompatible("groq", base_url=FAR), VLLM(allowed_endpoints=[FAR])])
+    (line,) = warned(caplog)
+    assert line.startswith("no_failover_sequence: out of the box [openai] is asked, and [groq] only when")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"providers": [OpenAI(), Azure(endpoint=FAR)]},
+        {"providers": [VLLM(endpoint=FAR), OpenAICompatible("groq", base_url=FAR)]},
+        {"providers": [OpenAI(), VLLM(endpoint=FAR)], "failover_sequence": ["openai"]},
+    ],
+    ids=["openai and azure", "neither, so all", "said so"],
+)
+def test_an_order_that_is_complete_or_meant_is_not_warned_of(
+    arguments: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    Gateway(**arguments)
+    assert warned(caplog) == []
+
+
+def test_an_environment_without_any_provider_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    Gateway.from_env({"OPENAI_API_KEY": " "})
+    (line,) = warned(caplog)
+    assert line.startswith("no_provider: ")
+    assert "OPENAI_API_KEY" in line
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda: Gateway(timeouts=10), "timeouts: expected Timeouts(...)"),  # type: ignore[arg-type]
+        (lambda: Gateway(limits={}), "limits: expected Limits(...)"),  # type: ignore[arg-type]
+        (lambda: Gateway(providers=OpenAI()), "providers: expected a list"),  # type: ignore[arg-type]
+        (lambda: OpenAI(models=["gpt-4o"]), "openai: models: expected a mapping"),  # type: ignore[arg-type]
+        (lambda: OpenAI(base_url=f"{FAR}/v1/chat/completions"), "leave out /chat/completions"),
+        (lambda: OpenAI(api_key=""), "openai: api_key: the key is empty"),
+        (lambda: OpenAI(api_key="sk-1\n"), "strip() it"),
+    ],
+)
+def test_a_newcomers_mistake_gets_a_sentence_that_mends_it(build: Callable[[], object], expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(expected)):
+        build()

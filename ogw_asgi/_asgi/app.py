@@ -86,7 +86,10 @@ def route_path(scope: Scope) -> str:
 
 def not_found() -> RequestRejected:
     return RequestRejected(
-        404, "Unknown path: expected POST /chat/completions or GET /models here.", code="unknown_url", close=True
+        404,
+        "Unknown path: here are POST /chat/completions and GET /models, and both below /v1, where SDKs' base_url ends.",
+        code="unknown_url",
+        close=True,
     )
 
 

@@ -6,6 +6,7 @@ handed out, so a limit never outlives the attempt that it was for.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,13 @@ from .._wire.answer import encoded, media, read_answer
 from .._wire.chunks import read_chunk
 from .._wire.retry_after import read_retry_after
 from .._wire.sse import Comment, frame, frame_comment
+from ..exceptions import where
 from ..providers.base import Provider, Unservable
 from ..transports.base import Transport, TransportFailure, UpstreamResponse
 from .slots import Slot, Slots
 from .stream import ChatStream, StreamDefect
+
+logger = logging.getLogger("ogw_asgi")
 
 ERROR_BODY_BYTES = 64 << 10
 ERROR_BODY_S = 5.0
@@ -88,7 +92,8 @@ class Attempt:
     async def _run(self, slot: Slot, started_s: float) -> Answer | Outcome:
         try:
             self.used_key = self.caller_key if self.target.endpoint else await self.provider.key()
-        except Exception:  # whatever a user's callable raises; its text may hold the key
+        except Exception as failure:  # whatever a user's callable raises
+            logger.warning("key_unavailable provider=%s error=%s", self.provider.name, where(failure))
             return self._outcome("key_unavailable", started_s)
         try:
             request = self.provider.prepare(self.call, self.target, self.used_key, self.forwarded, self.connect_s)
@@ -135,14 +140,12 @@ class Attempt:
             return ("invalid_answer", defect, error) if defect else stream
         if kind in ("sse", "html"):
             return "invalid_answer", f"{kind}_for_a_plain_call", None
-        chunks: list[bytes] = []
-        size = 0
+        whole = bytearray()  # a list of chunks of one byte each would take many times their size
         async for chunk in response.chunks():
-            size += len(chunk)
-            if size > self.limits.upstream_answer_bytes:
+            whole += chunk
+            if len(whole) > self.limits.upstream_answer_bytes:
                 return "invalid_answer", "too_large", None
-            chunks.append(chunk)
-        answer = read_answer(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        answer = read_answer(bytes(whole))
         return ("invalid_answer", answer.no_answer, answer.error) if answer.no_answer else answer.body
 
     async def _open_stream(self, stream: ChatStream) -> tuple[str | None, ProviderError | None]:
@@ -157,9 +160,10 @@ class Attempt:
                 return "empty_stream", None
             for index, item in enumerate(frames):
                 if isinstance(item, Comment):
-                    comment_bytes += len(item.text)
+                    comment = frame_comment(item.text)
+                    comment_bytes += len(comment)  # framed: an empty one, too, takes room
                     if comment_bytes <= self.limits.held_comment_bytes:
-                        self._held.append(frame_comment(item.text))
+                        self._held.append(comment)
                     continue
                 chunk = read_chunk(item.data, error_event=item.error)
                 if chunk.kind != "data":

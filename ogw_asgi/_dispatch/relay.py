@@ -72,6 +72,10 @@ class Relay:
                 except StreamDefect as defect:
                     broken = self._break(defect.cause)
                     break
+                if scope.cancel_called:
+                    # The limit ran out as these came: nothing can be awaited in here any more, so they are late.
+                    broken = self._late(ends_s)
+                    break
                 if frames is None:
                     broken = self._break("incomplete")
                     break
@@ -105,7 +109,7 @@ class Relay:
                 if finished_s is None and stream.finished:
                     finished_s = anyio.current_time()
         if scope.cancelled_caught:
-            broken = self._break("idle" if anyio.current_time() < ends_s else "too_long")
+            broken = self._late(ends_s)
         if stream.finished:  # nothing of the answer is missing: what came after it, or did not, is no break
             await send(frame(DONE))
             return None
@@ -118,6 +122,9 @@ class Relay:
         """
         with anyio.move_on_after(DRAIN_S, shield=True):
             await self._stream.drain(DRAIN_BYTES)
+
+    def _late(self, ends_s: float) -> Break:
+        return self._break("idle" if anyio.current_time() < ends_s else "too_long")
 
     def _break(self, cause: str, said: str | None = None) -> Break:
         provider = self._answer.target.provider

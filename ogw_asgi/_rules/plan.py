@@ -6,6 +6,7 @@ and knows of providers only the facts below: no URL, no key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from ..exceptions import ConfigurationError, RequestRejected, bad_header
 
 SEQUENCE_HEADER = "x-opengateway-failover-sequence"
 ENDPOINT_HEADER = "x-opengateway-vllm-endpoint"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.]{0,31}", re.ASCII)
 
 OUT_OF_THE_BOX = ("openai", "azure")
 """The API page's default sequence; those of the two that are configured make it up."""
@@ -136,8 +139,11 @@ def _check_sequence(
     principal: Principal | None,
 ) -> None:
     """What the caller named must all be there and allowed: a list that we shorten is not the caller's."""
-    if any(item.provider not in catalogue.providers for item in names):
-        raise bad_header(SEQUENCE_HEADER, f"names of configured providers ({', '.join(catalogue.providers)})")
+    unknown = next((item.provider for item in names if item.provider not in catalogue.providers), None)
+    if unknown is not None:
+        # Named only where it looks like a name: anything else might be a secret in the wrong place.
+        said = f"; none is named {unknown!r}" if _NAME.fullmatch(unknown) else ""
+        raise bad_header(SEQUENCE_HEADER, f"names of configured providers ({', '.join(catalogue.providers)}){said}")
     for item in names:
         if not _may_use(principal, item.provider):
             raise _forbidden(

@@ -51,7 +51,10 @@ def read_answer(body: bytes) -> Answer:
         return Answer(body, "error_body", read_error_value(value))
     if not choices:
         return Answer(body, "no_choices", read_error_value(value))
-    relayed = without_null_error(text) if "error" in value else text
+    try:
+        relayed = without_null_error(text) if "error" in value else text
+    except InvalidJSON:
+        return Answer(body, "not_json")
     return Answer(body if relayed is text else relayed.encode())
 
 

@@ -73,7 +73,10 @@ def read_chunk(payload: bytes, *, error_event: bool = False) -> Chunk:
         return Chunk("error", payload, error=read_error_value(value))
     if "error" in value:
         # Also where the key is written with escapes, or twice: what counts is what a parser makes of it.
-        relayed = without_null_error(text)
+        try:
+            relayed = without_null_error(text)
+        except InvalidJSON:
+            return Chunk("broken", payload)
         payload = payload if relayed is text else relayed.encode()
     finished = frozenset(_index(choice) for choice in choices if choice.get("finish_reason"))
     return Chunk(

@@ -19,6 +19,7 @@ READ_BYTES = 64 << 10
 """How much of an error body is looked at: vLLM's messages can echo a caller's whole input."""
 TEXT_CHARS = 500
 """A body that is no JSON is its own message, up to here."""
+READ_MEMBERS = 64 << 10
 _NAME_CHARS = 256
 
 
@@ -90,9 +91,10 @@ def interruption(message: str, *, attempts: Sequence[AttemptRecord] | None = Non
 def without_null_error(text: str) -> str:
     """The object `text` without its members `"error": null` and their commas; `text` itself if it has none.
 
-    Go's, Java's and Vercel's clients take the mere presence of the key for an error. Raises InvalidJSON.
+    Go's, Java's and Vercel's clients take the mere presence of the key for an error. Raises InvalidJSON, also for more
+    than `READ_MEMBERS`: they are read one by one, and megabytes of them would hold up everybody else.
     """
-    members, _ = read_members(text, len(text) - len(text.lstrip(" \t\n\r")))
+    members, _ = read_members(text, len(text) - len(text.lstrip(" \t\n\r")), most=READ_MEMBERS)
     if not any(_is_null_error(member) for member in members):
         return text
     pieces: list[str] = []

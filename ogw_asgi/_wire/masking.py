@@ -41,9 +41,14 @@ class Mask:
         return mask
 
     def text(self, text: str) -> str:
-        """`text` with every secret and URL replaced."""
+        """`text` with every secret and URL replaced, a secret's beginning at its end included."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
+            # What is long was cut, perhaps within a secret.
+            for size in range(len(secret) - 1, SHORTEST_SECRET - 1, -1):
+                if text.endswith(secret[:size]):
+                    text = text[:-size] + MASK
+                    break
         return text if self._urls is None else self._urls.sub(MASK, text)
 
     def holds(self, value: bytes) -> bool:

@@ -69,10 +69,10 @@ def read_document(text: str) -> Any:
     return value
 
 
-def read_members(text: str, start: int = 0) -> tuple[list[Member], int]:
+def read_members(text: str, start: int = 0, *, most: int | None = None) -> tuple[list[Member], int]:
     """The members of the object whose `{` stands at `start`, in order, duplicates included, and the object's end.
 
-    Raises InvalidJSON, also when no object begins there.
+    Raises InvalidJSON, also when no object begins there, or one of more than `most` members.
     """
     if text[start : start + 1] != "{":
         raise InvalidJSON("it is not an object")
@@ -94,6 +94,8 @@ def read_members(text: str, start: int = 0) -> tuple[list[Member], int]:
         value_start = _blanks(text, at + 1)
         value, value_end = read_value(text, value_start)
         members.append(Member(key, key_start, value_start, value_end, value))
+        if most is not None and len(members) > most:
+            raise InvalidJSON("it has too many members")
         at = _blanks(text, value_end)
         if text[at : at + 1] == "}":
             return members, at + 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 
 import anyio
 from starlette.requests import HTTPConnection
 
 from .._values import Principal
-from ..exceptions import RequestRejected
+from ..exceptions import RequestRejected, where
 
 Authenticator = Callable[[HTTPConnection], "Principal | None | Awaitable[Principal | None]"]
 """Any callable, sync or async, that gets the connection and returns who it is, or None for nobody (401).
@@ -17,6 +18,8 @@ Authenticator = Callable[[HTTPConnection], "Principal | None | Awaitable[Princip
 It sees method, path, headers and whatever the host's own middleware left in the scope, never the body. One that raises
 or takes longer than `Timeouts.authenticate_s` fails closed (503). A sync one runs on the event loop: it must not block.
 """
+
+logger = logging.getLogger("ogw_asgi")
 
 SCOPE_KEY = "ogw_asgi.principal"
 """A host that has already authenticated (a FastAPI dependency, a middleware) puts a Principal here."""
@@ -44,6 +47,8 @@ async def authenticate(
     except RequestRejected:
         raise
     except Exception as error:
+        # The host's own code has failed: without a line here nobody would ever learn where.
+        logger.warning("authenticator_failed error=%s", where(error))
         raise _unavailable() from error
     if principal is None:
         raise RequestRejected(
@@ -54,6 +59,7 @@ async def authenticate(
             close=True,
         )
     if not isinstance(principal, Principal):
+        logger.warning("authenticator_failed returned=%s expected=Principal or None", type(principal).__name__)
         raise _unavailable()
     return principal
 

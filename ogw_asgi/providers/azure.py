@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from .._values import NO_MODELS, Header, Target
 from ..exceptions import ConfigurationError
-from .base import KeySource, Provider, Unservable, check_url
+from .base import Client, KeySource, Provider, Unservable, check_url
 
 # Deployment names become part of a path, and the caller may have written them: nothing that a path could understand.
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -41,7 +41,7 @@ class Azure(Provider):
         models: Mapping[str, str] = NO_MODELS,
         headers: Mapping[str, str] | None = None,
         prefill: bool = False,
-        client: Any = None,
+        client: Client = None,
     ) -> None:
         if not endpoint:
             raise ConfigurationError(f"{name}: endpoint: expected an absolute http(s) URL")

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from urllib.parse import urlsplit
 
 from .._values import NO_MODELS, ChatCall, Header, ProviderError, Secret, Target, UpstreamRequest
 from .._wire.body import body_for
 from .._wire.envelope import read_error
 from ..exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
+    Client: TypeAlias = httpx.AsyncClient | httpx2.AsyncClient | None
+else:  # neither library is imported for its name: this room does no I/O
+    Client = Any
 
 KeySource = str | Callable[[], str | Awaitable[str]] | None
 """A key, or a callable (sync or async) that is asked for one before each attempt; a sync one must not block."""
@@ -61,7 +69,7 @@ class Provider:
         models: Mapping[str, str] = NO_MODELS,
         headers: Mapping[str, str] | None = None,
         prefill: bool = False,
-        client: Any = None,
+        client: Client = None,
     ) -> None:
         if not _NAME.match(name):
             raise ConfigurationError(f"provider name {name!r}: expected [a-z0-9][a-z0-9_.-]{{0,63}}")
@@ -141,12 +149,16 @@ def check_url(url: str, what: str) -> str:
         good = False
     if not good or not url.isascii() or any(char <= " " or char == "\x7f" for char in url):
         raise ConfigurationError(f"{what}: expected an absolute http(s) URL")
+    if url.rstrip("/").endswith("/chat/completions"):
+        raise ConfigurationError(f"{what}: leave out /chat/completions, the gateway adds it")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ConfigurationError(f"{what}: userinfo, query and fragment are not allowed (keys go to api_key=)")
     return url.rstrip("/")
 
 
 def check_models(models: Mapping[str, str], what: str) -> Mapping[str, str]:
+    if not isinstance(models, Mapping):
+        raise ConfigurationError(f"{what}: models: expected a mapping: asked model -> served model")
     names: list[object] = [*models.keys(), *models.values()]
     if not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(f"{what}: models: expected a mapping of non-empty strings to non-empty strings")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from .._values import NO_MODELS
-from .base import KeySource, Provider
+from .base import Client, KeySource, Provider
 
 
 class OpenAICompatible(Provider):
@@ -26,7 +26,7 @@ class OpenAICompatible(Provider):
         models: Mapping[str, str] = NO_MODELS,
         headers: Mapping[str, str] | None = None,
         prefill: bool = False,
-        client: Any = None,
+        client: Client = None,
     ) -> None:
         super().__init__(
             name=name,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from .._values import NO_MODELS
 from ..exceptions import ConfigurationError
-from .base import KeySource, Provider, check_url
+from .base import Client, KeySource, Provider, check_url
 
 
 class VLLM(Provider):
@@ -34,7 +34,7 @@ class VLLM(Provider):
         models: Mapping[str, str] = NO_MODELS,
         headers: Mapping[str, str] | None = None,
         prefill: bool = True,
-        client: Any = None,
+        client: Client = None,
     ) -> None:
         base = check_url(endpoint, f"{name}: endpoint").removesuffix("/v1") + "/v1" if endpoint else ""
         if isinstance(allowed_endpoints, str):

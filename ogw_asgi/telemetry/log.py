@@ -15,6 +15,18 @@ from .events import AttemptEnded, Event, RequestEnded, StreamBroken
 
 logger = logging.getLogger("ogw_asgi")
 
+_CHECK = {
+    "auth": "its api_key",
+    "key_unavailable": "its api_key callable",
+    "model_not_found": "the model's name, or models=",
+    "unservable": "the model's name, or models=",
+    "not_found": "its URL",
+    "redirect": "its URL",
+    "quota": "its bill",
+    "tls": "its certificate, or client=",
+}
+"""Where to look first, for the commonest of our own mistakes."""
+
 
 class LogSink:
     """Logs to `ogw_asgi`. Never a key, a header's value, a prompt or a body."""
@@ -50,12 +62,13 @@ class LogSink:
                 )
             case AttemptEnded(misconfigured=True):
                 logger.warning(
-                    "misconfigured request=%s provider=%s outcome=%s status=%s code=%s",
+                    "misconfigured request=%s provider=%s outcome=%s status=%s code=%s check=%s",
                     event.request_id,
                     event.attempt.provider,
                     event.attempt.outcome,
                     event.attempt.status,
                     event.attempt.code,
+                    _CHECK.get(event.attempt.outcome, "its settings"),
                     extra={"ogw_event": "misconfigured", "ogw_provider": event.attempt.provider},
                 )
             case _:

@@ -2,8 +2,10 @@
 
     async with ScriptedUpstream(error(503)).client() as down, ScriptedUpstream(chat("Hi")).client() as up:
         providers = [OpenAI(api_key="k", client=down), OpenAI(name="second", api_key="k", client=up)]
-        async with asgi_client(Gateway(providers=providers)) as caller:
-            reply = await caller.post("/chat/completions", json={"model": "m", "messages": []})
+        async with asgi_client(Gateway(providers=providers, failover_sequence=["openai", "second"])) as caller:
+            message = {"role": "user", "content": "Hello?"}
+            reply = await caller.post("/chat/completions", json={"model": "m", "messages": [message]})
+            assert reply.headers["x-opengateway-provider"] == "second"
 
 `ScriptedUpstream` plays a provider at the level of HTTP and runs anywhere, `RawUpstream` at the level of
 bytes and sockets. Nothing here imports the rest of the package, so that the judge does not share the faults

@@ -15,6 +15,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 
 from .._values import Header, UpstreamRequest
 from ..exceptions import ConfigurationError
@@ -23,6 +24,9 @@ from .base import FailureKind, TransportFailure
 
 KEEPALIVE_S = 4.0
 """Below the 5 s after which vLLM and uvicorn close idle connections, so that we are the first to let go."""
+
+CHUNKS_AT_ONCE = 64
+"""After so many chunks of a body others get their turn, whether or not more have arrived."""
 
 # Every request error of either library by its name. Connect errors are looked into (`_connect_kind`).
 _KINDS: Mapping[str, FailureKind] = {
@@ -216,9 +220,15 @@ class _Response:
         return self._body
 
     async def _read(self) -> AsyncGenerator[bytes, None]:
+        since_rest = 0
         try:
             async for chunk in self._response.aiter_raw():
                 yield chunk
+                # One read may bring thousands of tiny chunks, which then come without anybody ever waiting.
+                since_rest += 1
+                if since_rest == CHUNKS_AT_ONCE:
+                    since_rest = 0
+                    await anyio.lowlevel.checkpoint()
         except Exception:
             # Whatever the library calls it: the answer had begun, and its end will not come.
             raise TransportFailure("reset") from None

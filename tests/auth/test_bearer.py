@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import anyio
@@ -197,6 +198,16 @@ async def test_an_authenticator_fails_closed(
         assert code(reply) == expected
         assert calls == 0
     assert "sk-secret" not in reply.text + caplog.text
+    assert caplog.text.count("authenticator_failed") == (status == 503)
+
+
+@anyio_test
+async def test_the_log_says_where_an_authenticator_failed_but_not_with_what_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await ask(_raises_at_once)
+    (line,) = [record.getMessage() for record in caplog.records if "authenticator_failed" in record.getMessage()]
+    assert re.fullmatch(r"authenticator_failed error=\w+ at test_bearer\.py:\d+", line)
 
 
 @anyio_test

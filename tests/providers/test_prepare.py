@@ -188,7 +188,7 @@ async def test_a_callable_is_asked_each_time() -> None:
     assert [key.reveal() for key in keys if key is not None] == ["token-1", "token-2", "token-3"]
 
 
-@pytest.mark.parametrize("key", ["", "with blank", "line\nend", "ümlaut"])
+@pytest.mark.parametrize("key", ["with blank", "line\nend", "ümlaut", "trailing\n"])
 def test_a_callables_key_that_no_header_can_carry_is_an_error_without_its_text(key: str) -> None:
     with pytest.raises(ValueError, match="visible ASCII") as error:
         anyio.run(OpenAI(api_key=lambda: key).key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 
 import ogw_asgi.testing
 
@@ -24,3 +25,10 @@ print(sorted(n for n in new if n.split(".")[0] in {"ogw_asgi", "uvicorn", "httpx
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
     assert ran.stdout.strip() == "[]"
+
+
+def test_the_example_in_the_docstring_fails_over() -> None:
+    example = textwrap.dedent((ogw_asgi.testing.__doc__ or "").split("\n\n")[1])
+    names = "from ogw_asgi import Gateway, OpenAI\nfrom ogw_asgi.testing import *\nimport anyio\n"
+    program = f"{names}async def main():\n{textwrap.indent(example, '    ')}\nanyio.run(main)\n"
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=20)

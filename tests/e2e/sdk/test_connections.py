@@ -38,7 +38,7 @@ async def test_two_streams_at_once_do_not_mix(gateway_served: ServeGateway, make
     def echo(request: RecordedRequest) -> Script:
         name = request.json["messages"][0]["content"]
         other = "b" if name == "a" else "a"
-        # Each goes on only when the other has begun, and again when it is in the middle.
+        # Each goes on behind its first word only when the other has begun.
         return stream([f"{name}{index} " for index in range(20)], gate=reached[other])
 
     heard: dict[str, str] = {}
