@@ -10,9 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from ogw_asgi import VLLM, Gateway, OpenAI, Timeouts, settings
 from ogw_asgi._values import AttemptRecord
@@ -48,7 +51,7 @@ def run(check: str) -> dict[str, Any]:
 
 def test_every_python_block_is_one_of_those_run_here() -> None:
     blocks = [check for check, language, _ in BLOCKS if language == "python"]
-    assert sorted(blocks) == ["combined", "middleware", "mount", "providers", "router", "sink", "testing"]
+    assert sorted(blocks) == ["combined", "middleware", "mount", "providers", "router", "sdk", "sink", "testing"]
 
 
 @pytest.mark.anyio
@@ -79,6 +82,18 @@ async def test_each_way_in_answers(
             assert reply.json()["choices"][0]["message"]["content"] == "Hello"
             if extra:
                 assert (await client.post(path, json=CHAT, headers={"x-user": "eve"})).status_code == 401
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_sdk_block_prints_the_answer_and_who_gave_it(capsys: pytest.CaptureFixture[str]) -> None:
+    async with serve(ScriptedUpstream(error(503))) as down, serve(ScriptedUpstream(chat("Hello from vllm"))) as up:
+        providers = [OpenAI(api_key="k", base_url=down), VLLM(endpoint=up)]
+        gateway = Gateway(providers=providers, failover_sequence=["openai", "vllm"])
+        async with serve(Starlette(routes=[Mount("/llm", gateway)], lifespan=gateway.lifespan)) as url:
+            code = PYTHON["sdk"].replace("http://127.0.0.1:8000", url)
+            await anyio.to_thread.run_sync(exec, compile(code, "README.md (sdk)", "exec"), {})
+    assert capsys.readouterr().out == "Hello from vllm\nvllm after 2 attempts\n"
 
 
 def test_the_providers_block_builds_a_gateway() -> None:
