@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
+try:
+    import uvicorn
+except ImportError:
+    raise SystemExit('This needs the extra "demo": pip install -e ".[demo]"') from None
 
 
 @contextmanager

@@ -53,8 +53,13 @@ class Stage:
 
 def real_stage(model: str | None) -> Stage:
     found = ", ".join(name for name in REAL_PROVIDERS if os.environ.get(name))
-    remark = f"The environment names real providers ({found}): they are asked, in their default order."
-    return Stage(Gateway.from_env(), model or "gpt-4o-mini", (remark,))
+    remarks = (
+        f"The environment names real providers ({found}): they are asked, in their default order.",
+        "To see a failover without them and without a key, run: "
+        + " ".join(f"env -u {name}" for name in found.split(", "))
+        + " python -m example_apps.demo",
+    )
+    return Stage(Gateway.from_env(), model or "gpt-4o-mini", remarks)
 
 
 @contextmanager
@@ -244,6 +249,9 @@ def main(arguments: list[str] | None = None) -> int:
         screen.end_of_tokens()
         screen.line("\nStopped.")
         return 130 if options.once else 0
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ConfigurationError, OSError, httpx.HTTPError) as error:
         print(f"The demo cannot run: {error}", file=sys.stderr)
         return 2

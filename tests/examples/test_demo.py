@@ -52,6 +52,32 @@ def test_with_a_provider_in_the_environment_it_is_asked_and_a_failure_is_status_
     assert "sk-secret" not in shown.out + shown.err
 
 
+def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.modules['xllamacpp'] = None; from example_apps import demo; sys.exit("
+            "demo.main(['--once', '--port', '0']))",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=30) == 0
+
+
+def test_without_its_extra_it_says_which_one() -> None:
+    script = "import sys; sys.modules['uvicorn'] = None; import example_apps.demo"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    assert (ran.returncode, ran.stderr) == (1, 'This needs the extra "demo": pip install -e ".[demo]"\n')
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_demo_gets_text_from_the_real_model_and_ctrl_c_ends_it_without_a_traceback() -> None:
