@@ -149,6 +149,8 @@ class _Exchange:
                         relay.delivered_bytes,
                     )
                 )
+                # First, because a caller who has stopped reading may never let that last part go out.
+                await answer.aclose()
                 await self._reply.part(interruption(broken.message))
                 return
             await self._reply.end_stream()

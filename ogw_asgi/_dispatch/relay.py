@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -53,7 +52,7 @@ class Relay:
         with anyio.CancelScope() as scope:
             while True:
                 if out:
-                    scope.deadline = math.inf  # a caller that reads slowly is no silence of the provider
+                    scope.deadline = ends_s  # a caller that reads slowly is no silence of the provider
                     await send(out)
                     self.delivered_bytes += len(out)
                     out = b""
@@ -102,7 +101,7 @@ class Relay:
                 out = b"".join(parts)
                 if not data and out:
                     # Comments go on to the caller, but they do not reset the idle limit.
-                    scope.deadline = math.inf
+                    scope.deadline = ends_s
                     await send(out)
                     self.delivered_bytes += len(out)
                     out = b""
