@@ -101,6 +101,7 @@ class HTTPXTransport:
         self._head_bytes = head_bytes
         self._library = _library_of(client)
         self._no_timeout = self._library.Timeout(None)
+        self._closed = False
         self._body_type = type("RequestBody", (_RequestBody, self._library.ByteStream), {})
 
     @classmethod
@@ -153,6 +154,13 @@ class HTTPXTransport:
             raise TransportFailure("tls" if exchange.in_tls and kind == "connect" else kind) from None
         finally:
             await exchange.close_unfinished()
+        if self._closed:
+            # The pool was closed while this was connecting, so the new connection belongs to nobody.
+            await close(response)
+            stream = response.extensions.get("network_stream")
+            if stream is not None:
+                await close(stream)
+            raise TransportFailure("reset")
         if exchange.is_stray:
             await close(response)
             if resend:
@@ -179,6 +187,7 @@ class HTTPXTransport:
 
     async def aclose(self) -> None:
         if self._owned:
+            self._closed = True
             await self._client.aclose()
 
 

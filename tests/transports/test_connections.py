@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import pytest
 
-from ogw_asgi.testing import Fin, Hang, RawScript, RawUpstream, Reset, Wait, chunked, http_head, http_response
+from ogw_asgi.testing import (
+    Fin,
+    Hang,
+    RawScript,
+    RawUpstream,
+    Reset,
+    SharedEvent,
+    Wait,
+    chunked,
+    http_head,
+    http_response,
+)
 from ogw_asgi.transports.base import FailureKind, Transport, TransportFailure
 
 from .engines import OK, Engine, fetch, outcome, request_to
@@ -204,3 +218,35 @@ async def test_a_stray_byte_that_comes_while_the_connection_is_idle_ends_it(tran
             await anyio.wait_all_tasks_blocked()
             assert await outcome(transport, request_to(server.url)) == (200, b"own answer")
             assert server.connections == 2
+
+
+async def test_a_connection_that_is_made_while_the_engine_is_closed_is_closed_too(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = SharedEvent(), threading.Event()
+    real = socket.getaddrinfo
+
+    def slow(host: str | bytes | None, *args: Any, **kwargs: Any) -> Any:
+        numeric_only = kwargs.get("flags", args[4] if len(args) > 4 else 0) & socket.AI_NUMERICHOST  # trio asks first
+        if host not in ("slow.test", b"slow.test") or numeric_only:
+            return real(host, *args, **kwargs)
+        asked.set()
+        go_on.wait(5)
+        return real("127.0.0.1", *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    outcomes: list[str] = []
+
+    async def ask(port: int) -> None:
+        outcomes.append(await outcome(transport, request_to(f"http://slow.test:{port}")))
+
+    with anyio.fail_after(5):
+        async with RawUpstream([OK]) as server:
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, server.port)
+                await asked.wait()
+                await transport.aclose()
+                go_on.set()
+            if server.connections:
+                await server.peer_closed(1)
+    assert outcomes in (["reset"], ["connect"])
