@@ -235,7 +235,7 @@ async def test_a_connection_that_is_made_while_the_engine_is_closed_is_closed_to
         return real("127.0.0.1", *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    outcomes: list[str] = []
+    outcomes: list[object] = []
 
     async def ask(port: int) -> None:
         outcomes.append(await outcome(transport, request_to(f"http://slow.test:{port}")))
