@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,13 +117,3 @@ def assert_one_warning(caplog: pytest.LogCaptureFixture, cause: str) -> None:
 
 def ours(record: logging.LogRecord) -> bool:
     return record.name.startswith("ogw_asgi")
-
-
-@asynccontextmanager
-async def no_task_left() -> AsyncIterator[None]:
-    """When the block has ended, only the tasks that were there before it are left, at once or a few steps later."""
-    before = {task.id for task in anyio.get_running_tasks()}
-    yield
-    with anyio.fail_after(2):
-        while {task.id for task in anyio.get_running_tasks()} - before:
-            await anyio.lowlevel.checkpoint()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -64,7 +64,7 @@ async def test_a_port_that_refuses_connections_moves_on(stream: bool) -> None:
 
 
 @pytest.fixture
-def unknown_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def unknown_host(monkeypatch: pytest.MonkeyPatch) -> str:
     """A host that the resolver does not know, without asking the network."""
     host, known = "nobody.test", socket.getaddrinfo
 
@@ -74,7 +74,7 @@ def unknown_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         return known(name, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    yield host
+    return host
 
 
 @pytest.mark.contract("4.next.dns")
