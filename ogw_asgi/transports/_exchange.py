@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 
@@ -42,7 +42,8 @@ class Exchange:
         self._bytes_received = 0
         self._unfinished: Any = None
         """The stream of a connection that is being made: nobody but us would close it."""
-        self.in_tls = False
+        self.step: Literal["connect", "tls", "request"] | None = None
+        """What is under way; None before anything is, and with transports that connect nothing."""
 
     def __enter__(self) -> Exchange:
         self._token = _current.set(self)
@@ -50,8 +51,8 @@ class Exchange:
         return self
 
     def __exit__(self, *exc_info: Any) -> bool:
-        swallowed = self._scope.__exit__(*exc_info)
         _current.reset(self._token)
+        swallowed = self._scope.__exit__(*exc_info)
         if self._scope.cancelled_caught:
             raise TransportFailure("connect_timeout")
         return bool(swallowed)
@@ -62,6 +63,7 @@ class Exchange:
             return  # a user's proxy: the way to the server, not yet the request
         match step:
             case "connect_tcp.started" | "connect_unix_socket.started":
+                self.step = "connect"
                 if not self._fresh:  # a client with retries= begins more than once
                     self._fresh = True
                     self._scope.deadline = anyio.current_time() + self._connect_s
@@ -69,12 +71,12 @@ class Exchange:
                 self._unfinished = info["return_value"]
                 _watch(info["return_value"])
             case "start_tls.started":
-                self.in_tls = True
+                self.step = "tls"
             case "start_tls.complete":
-                self.in_tls = False
                 self._unfinished = info["return_value"]
                 _watch(info["return_value"])
             case "send_request_headers.started":
+                self.step = "request"
                 self._unfinished = None
                 self._multiplexed = layer == "http2"
                 self._scope.deadline = math.inf

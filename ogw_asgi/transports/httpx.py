@@ -150,8 +150,7 @@ class HTTPXTransport:
         except Exception as error:
             if resend and exchange.is_stale(error):
                 return None
-            kind = self._kind(error)
-            raise TransportFailure("tls" if exchange.in_tls and kind == "connect" else kind) from None
+            raise TransportFailure(self._kind(error, exchange.step)) from None
         finally:
             await exchange.close_unfinished()
         if self._closed:
@@ -172,15 +171,18 @@ class HTTPXTransport:
             raise TransportFailure("protocol")
         return _Response(response)
 
-    def _kind(self, error: Exception) -> FailureKind:
+    def _kind(self, error: Exception, step: str | None) -> FailureKind:
         """What an exception means; the base promises a kind for every one, a user's hooks and transports included."""
         library = self._library
         if not isinstance(error, (library.HTTPError, library.InvalidURL, library.StreamError)):
+            if step == "connect":  # a name that cannot even be encoded, e.g. with a label over 63 letters
+                return "dns" if isinstance(error, UnicodeError) else "connect"
             # A client that was closed (the gateway's end, or the user's) says so with a RuntimeError.
             return "connect" if isinstance(error, RuntimeError) and self._client.is_closed else "protocol"
         names = [base.__name__ for base in type(error).__mro__]
         if "ConnectError" in names:
-            return _connect_kind(error)
+            kind = _connect_kind(error)
+            return "tls" if kind == "connect" and step == "tls" else kind
         if "RemoteProtocolError" in names and "disconnected" in str(error):
             return "reset"
         return next((_KINDS[name] for name in names if name in _KINDS), "protocol")
@@ -230,8 +232,9 @@ class _Response:
 
     async def _read(self) -> AsyncGenerator[bytes, None]:
         since_rest = 0
+        raw = self._response.aiter_raw()
         try:
-            async for chunk in self._response.aiter_raw():
+            async for chunk in raw:
                 yield chunk
                 # One read may bring thousands of tiny chunks, which then come without anybody ever waiting.
                 since_rest += 1
@@ -241,6 +244,9 @@ class _Response:
         except Exception:
             # Whatever the library calls it: the answer had begun, and its end will not come.
             raise TransportFailure("reset") from None
+        except BaseException:  # not from below: cancelled while resting, or closed by the reader
+            await _unwind(raw)
+            raise
 
     async def aclose(self) -> None:
         await close(self._response)

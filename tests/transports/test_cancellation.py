@@ -135,6 +135,26 @@ async def test_closing_works_in_a_scope_that_was_cancelled(transport: Transport,
             assert await outcome(transport, request_to(server.url)) == (200, b"hello")
 
 
+@pytest.mark.parametrize("cancel", [False, True])
+@pytest.mark.parametrize("count", [1, 63, 64, 65])
+async def test_after_any_number_of_chunks_that_came_at_once(transport: Transport, count: int, cancel: bool) -> None:
+    with anyio.fail_after(5):
+        async with RawUpstream([http_head(200, CHUNKED) + chunked(*[b"a"] * 100), Hang()], [OK]) as server:
+            response = await transport.open(request_to(server.url))
+            chunks = response.chunks()
+            with anyio.CancelScope() as scope:
+                for _ in range(count):
+                    await anext(chunks)
+                if cancel:
+                    scope.cancel()
+                    async for _ in chunks:
+                        pass
+            assert scope.cancelled_caught == cancel
+            await response.aclose()
+            await server.peer_closed()
+            assert await outcome(transport, request_to(server.url)) == (200, b"hello")
+
+
 async def test_after_a_storm_of_cancellations_nothing_is_left_and_everything_works(transport: Transport) -> None:
     """200 requests, each cancelled after another number of turns of the loop: from before the connection to the end."""
     with anyio.fail_after(10):
