@@ -121,21 +121,6 @@ async def test_in_the_middle_of_a_stream_the_provider_is_closed() -> None:
     assert caller.sent[-1].get("more_body") is True
 
 
-@pytest.mark.contract("4.caller-gone.receive")
-async def test_in_the_wait_before_a_repeat_no_further_attempt_is_made() -> None:
-    ends, caller = Ends(), Caller(stream=False)
-    with anyio.fail_after(3):  # less than the 4 s that the provider asks for
-        async with RawUpstream([LIMITED]) as upstream:
-            providers = [OpenAI(api_key="sk-test", base_url=f"{upstream.url}/v1")]
-            async with Gateway(providers=providers, sinks=[ends]) as gateway:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(gateway, scope(b'["openai","openai"]'), caller.receive, caller.send)
-                    await upstream.wait_for_requests(1)
-                    caller.leave.set()
-            assert len(upstream.requests) == 1
-    assert [end.outcome for end in ends.seen] == ["left"]
-
-
 @pytest.mark.contract("4.caller-gone.send")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_send_that_fails_is_the_callers_leaving(stream: bool, caplog: pytest.LogCaptureFixture) -> None:
