@@ -151,17 +151,17 @@ def test_concurrent_first_uses_all_get_the_whole_model(shelf: Path, cache: Path)
     ("platform", "environment", "expected"),
     [
         ("linux", {"XDG_CACHE_HOME": "/var/caches"}, "/var/caches/ogw_asgi"),
-        ("linux", {"XDG_CACHE_HOME": "relative"}, "/home/ada/.cache/ogw_asgi"),
-        ("linux", {"XDG_CACHE_HOME": ""}, "/home/ada/.cache/ogw_asgi"),
-        ("darwin", {}, "/home/ada/Library/Caches/ogw_asgi"),
-        ("win32", {"LOCALAPPDATA": "/home/ada/local"}, "/home/ada/local/ogw_asgi"),
-        ("win32", {"LOCALAPPDATA": ""}, "/home/ada/AppData/Local/ogw_asgi"),
+        ("linux", {"XDG_CACHE_HOME": "relative"}, "/people/ada/.cache/ogw_asgi"),
+        ("linux", {"XDG_CACHE_HOME": ""}, "/people/ada/.cache/ogw_asgi"),
+        ("darwin", {}, "/people/ada/Library/Caches/ogw_asgi"),
+        ("win32", {"LOCALAPPDATA": "/people/ada/local"}, "/people/ada/local/ogw_asgi"),
+        ("win32", {"LOCALAPPDATA": ""}, "/people/ada/AppData/Local/ogw_asgi"),
     ],
 )
 def test_the_cache_directory_is_the_platforms_own(
     monkeypatch: pytest.MonkeyPatch, platform: str, environment: dict[str, str], expected: str
 ) -> None:
-    monkeypatch.setattr(Path, "home", lambda: Path("/home/ada"))
+    monkeypatch.setattr(Path, "home", lambda: Path("/people/ada"))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert _model.user_cache_dir(platform) == Path(expected)
