@@ -121,12 +121,10 @@ class _Exchange:
     async def _work(self) -> None:
         result = self._result = await self._dispatcher.dispatch(self._call, self._options, self._plan)
         headers = [*result.headers, *trail_headers(result.attempts, result.made, result.provider)]
-        if result.refusal is not None:
-            await self._reply.refuse(result.refusal, headers, result.attempts)
+        answer = result.outcome
+        if isinstance(answer, RequestRejected):
+            await self._reply.refuse(answer, headers, result.attempts)
             self._outcome = "refused" if result.provider is not None else "failed"
-            return
-        answer = result.answer
-        if answer is None:  # pragma: no cover - a result holds one of the two
             return
         try:
             status = self._options.success_status or self._door.success_status

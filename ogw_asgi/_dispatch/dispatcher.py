@@ -33,9 +33,9 @@ from .slots import Slots
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """What came of a request up to its first chunk: an answer, or the refusal that is left when there is none.
+    """What came of a request up to its first chunk.
 
-    `attempts` is the whole trail; `made` counts those of it that went out. `provider`: who answered, or whose refusal
+    `outcome`: an answer, which whoever holds it closes, or the refusal that is left when there is none. `attempts` is the whole trail; `made` counts those of it that went out. `provider`: who answered, or whose refusal
     is passed on. `headers`: what of that provider's headers the caller gets. `mask` hides every key that was sent.
     """
 
@@ -44,8 +44,7 @@ class Dispatched:
     provider: str | None
     mask: Mask
     headers: Sequence[Header]
-    answer: Answer | None = None
-    refusal: RequestRejected | None = None
+    outcome: Answer | RequestRejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class Dispatcher:
                 mask = self.mask.plus(used)
                 # A refusal has a retry-after of its own, within the bounds of the contract, or none.
                 headers = [pair for pair in downstream_headers(said, mask) if b"retry-after" not in pair[0]]
-                return Dispatched(failover.attempts, failover.made, step.provider, mask, headers, refusal=step.refusal)
+                return Dispatched(failover.attempts, failover.made, step.provider, mask, headers, step.refusal)
             if step.wait_s > 0:
                 await anyio.sleep(step.wait_s)
             target = step.target
@@ -102,7 +101,7 @@ class Dispatcher:
             if isinstance(result, Answer):
                 mask = self.mask.plus(used)
                 headers = downstream_headers(result.headers, mask)
-                return Dispatched(failover.attempts, failover.made, target.provider, mask, headers, answer=result)
+                return Dispatched(failover.attempts, failover.made, target.provider, mask, headers, result)
 
     def _attempt(self, call: ChatCall, options: CallOptions, target: Target) -> Attempt:
         provider = self.providers[target.provider]
