@@ -35,8 +35,12 @@ from .slots import Slots
 class Dispatched:
     """What came of a request up to its first chunk.
 
-    `outcome`: an answer, which whoever holds it closes, or the refusal that is left when there is none. `attempts` is the whole trail; `made` counts those of it that went out. `provider`: who answered, or whose refusal
-    is passed on. `headers`: what of that provider's headers the caller gets. `mask` hides every key that was sent.
+    Attributes:
+        attempts: the whole trail; `made` counts those of it that went out.
+        provider: who answered, or whose refusal is passed on.
+        mask: hides every key that was sent.
+        headers: what of that provider's headers the caller gets.
+        outcome: an answer, which whoever gets it closes, or the refusal that is left when there is none.
     """
 
     attempts: Sequence[AttemptRecord]
