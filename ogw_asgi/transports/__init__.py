@@ -1,1 +1,1 @@
-"""EXTENSION: how bytes reach a provider. `base` is the seam; every other public file is one engine behind it."""
+"""EXTENSION: how bytes reach a provider. `base` is the seam; every other file is one engine behind it."""
