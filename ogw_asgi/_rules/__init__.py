@@ -1,1 +1,1 @@
-"""PURE: who is tried, what a failure means, what is left at the end. Every clock reading and every die is an argument."""
+"""PURE: who is tried, what a failure means, what is left at the end. Clock readings and dice are arguments."""
