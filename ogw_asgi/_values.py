@@ -82,9 +82,6 @@ class TargetName:
     model: str | None = None
 
 
-StreamBreakPolicy = Literal["error", "continue", "hold"]
-
-
 @dataclass(frozen=True, slots=True)
 class CallOptions:
     """What the request's headers say (contract, section 2). None: the header was absent or empty."""
@@ -229,6 +226,12 @@ class AttemptRecord:
     code: str | None
     duration_ms: int
     model: str
+
+    @property
+    def label(self) -> str:
+        """The status where it tells what happened, else the outcome: a 200 that was no answer is no success."""
+        told = self.status is not None and (self.outcome == "ok" or not 200 <= self.status <= 299)
+        return str(self.status) if told else self.outcome
 
 
 # --- settings -----------------------------------------------------------------------------------------------------

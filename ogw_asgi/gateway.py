@@ -141,10 +141,11 @@ class Gateway:
             yield
 
     async def __aenter__(self) -> Self:
-        self._entries += 1
-        self._closed = False
         if self._opened is None or self._opened.loop != current_token():
             self._open()
+            self._entries = 0  # those of a loop that is gone will never leave
+        self._entries += 1
+        self._closed = False
         return self
 
     async def __aexit__(

@@ -7,6 +7,7 @@ handed out, so a limit never outlives the attempt that it was for.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,17 +73,18 @@ class Attempt:
     answered: Sequence[Header] = ()
     """The head's headers, once there is one, whatever came of the answer."""
     _held: list[bytes] = field(default_factory=list)
+    _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def run(self, slots: Slots, slot_wait_s: float, first_chunk_s: float) -> Answer | Outcome:
         started_s = anyio.current_time()
         key = (self.target.provider, self.target.endpoint, self.target.model)
-        slot = await slots.acquire(key, slot_wait_s)
+        slot = await slots.acquire(key, min(slot_wait_s, first_chunk_s))
         if slot is None:
             return self._outcome("busy", started_s)
         started_s = anyio.current_time()
         result: Answer | Outcome | None = None
         try:
-            with anyio.move_on_after(first_chunk_s):
+            with anyio.move_on_after(first_chunk_s) as self._scope:
                 result = await self._run(slot, started_s)
         finally:
             if not isinstance(result, Answer):
@@ -98,6 +100,9 @@ class Attempt:
         try:
             request = self.provider.prepare(self.call, self.target, self.used_key, self.forwarded, self.connect_s)
         except Unservable:
+            return self._outcome("unservable", started_s)
+        except Exception as failure:  # a provider class of the user's own
+            logger.warning("provider_failed provider=%s error=%s", self.provider.name, where(failure))
             return self._outcome("unservable", started_s)
         try:
             response = await self.transport.open(request)
@@ -127,8 +132,8 @@ class Attempt:
         self, response: UpstreamResponse
     ) -> bytes | ChatStream | tuple[OutcomeKind, str | None, ProviderError | None]:
         if not 200 <= response.status <= 299:
-            body = await _error_body(response)
-            return "status", None, self.provider.read_error(response.status, response.headers, body)
+            body = await self._error_body(response)
+            return "status", None, self._read_error(response, body)
         if encoded(response.headers):
             return "invalid_answer", "encoded", None
         kind = media(response.headers)
@@ -147,6 +152,31 @@ class Attempt:
                 return "invalid_answer", "too_large", None
         answer = read_answer(bytes(whole))
         return ("invalid_answer", answer.no_answer, answer.error) if answer.no_answer else answer.body
+
+    async def _error_body(self, response: UpstreamResponse) -> bytes:
+        """The start of an error's body; what cannot be read in time or at all is left out: the status stands.
+
+        The attempt's own limit is lifted for that and kept here, or a status that has come would end as a timeout.
+        """
+        body = bytearray()
+        until_s = min(self._scope.deadline, anyio.current_time() + ERROR_BODY_S)
+        self._scope.deadline = math.inf
+        with anyio.CancelScope(deadline=until_s):
+            try:
+                async for chunk in response.chunks():
+                    body += chunk
+                    if len(body) >= ERROR_BODY_BYTES:
+                        break
+            except TransportFailure:
+                pass
+        return bytes(body[:ERROR_BODY_BYTES])
+
+    def _read_error(self, response: UpstreamResponse, body: bytes) -> ProviderError:
+        try:
+            return self.provider.read_error(response.status, response.headers, body)
+        except Exception as failure:  # a provider class of the user's own
+            logger.warning("provider_failed provider=%s error=%s", self.provider.name, where(failure))
+            return ProviderError(form="text")
 
     async def _open_stream(self, stream: ChatStream) -> tuple[str | None, ProviderError | None]:
         """Read up to the first chunk with substance (contract, section 2). Returns what is wrong, if something is."""
@@ -201,17 +231,3 @@ class Attempt:
             duration_s=anyio.current_time() - started_s,
             caller_key=self.caller_key is not None and self.target.endpoint is not None,
         )
-
-
-async def _error_body(response: UpstreamResponse) -> bytes:
-    """The start of an error's body; what cannot be read in time or at all is left out: the status stands."""
-    body = bytearray()
-    with anyio.move_on_after(ERROR_BODY_S):
-        try:
-            async for chunk in response.chunks():
-                body += chunk
-                if len(body) >= ERROR_BODY_BYTES:
-                    break
-        except TransportFailure:
-            pass
-    return bytes(body[:ERROR_BODY_BYTES])

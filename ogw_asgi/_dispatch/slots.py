@@ -27,9 +27,15 @@ class Slots:
         try:
             limiter.acquire_on_behalf_of_nowait(slot)
         except anyio.WouldBlock:
-            with anyio.move_on_after(wait_s) as scope:
-                await limiter.acquire_on_behalf_of(slot)
-            if scope.cancelled_caught:
+            got = False
+            try:
+                with anyio.move_on_after(wait_s):
+                    await limiter.acquire_on_behalf_of(slot)
+                    got = True
+            finally:
+                if not got:
+                    self._drop_idle(key, limiter)
+            if not got:
                 return None
         return slot
 

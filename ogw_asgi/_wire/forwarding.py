@@ -56,10 +56,10 @@ def downstream_headers(raw: Iterable[Header], mask: Mask) -> list[Header]:
 
 
 def server_timing(records: Sequence[AttemptRecord]) -> bytes:
-    """One metric per attempt, in order, described by the status if there is one, else the outcome."""
-    return ", ".join(
-        f'{record.provider};dur={record.duration_ms};desc="{record.status or record.outcome}"' for record in records
-    ).encode("latin-1")
+    """One metric per attempt, in order, described by its label."""
+    return ", ".join(f'{record.provider};dur={record.duration_ms};desc="{record.label}"' for record in records).encode(
+        "latin-1"
+    )
 
 
 def traceparent(trace_id: str, span_id: str, flags: str = "00") -> str:

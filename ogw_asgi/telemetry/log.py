@@ -77,4 +77,4 @@ class LogSink:
 
 def trail(attempts: Sequence[AttemptRecord]) -> str:
     """`openai:timeout:5001ms azure:200:420ms`"""
-    return " ".join(f"{one.provider}:{one.status or one.outcome}:{one.duration_ms}ms" for one in attempts)
+    return " ".join(f"{one.provider}:{one.label}:{one.duration_ms}ms" for one in attempts)

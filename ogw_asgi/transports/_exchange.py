@@ -94,11 +94,12 @@ class Exchange:
     @property
     def is_stray(self) -> bool:
         """Whether the head that was handed out lay there before the request was sent: it answers something else."""
-        return self._nothing_received and not self._multiplexed
+        return self._nothing_received
 
     @property
     def _nothing_received(self) -> bool:
-        return self._watched and not self._fresh and not self._bytes_received
+        # On one HTTP/2 connection the task of another request may have read our bytes.
+        return self._watched and not self._fresh and not self._multiplexed and not self._bytes_received
 
     def sent(self) -> None:
         self._watched = True
