@@ -78,7 +78,7 @@ async def test_the_head_says_who_answered_after_how_many_attempts_and_what_came_
     assert reply.status_code == 201
     assert reply.headers["x-opengateway-provider"] == "groq"
     assert reply.headers["x-opengateway-attempts"] == "3"
-    timing = r'openai;dur=\d+;desc="503", azure;dur=\d+;desc="200", groq;dur=\d+;desc="200"'
+    timing = r'openai;dur=\d+;desc="503", azure;dur=\d+;desc="invalid_answer", groq;dur=\d+;desc="200"'
     assert re.fullmatch(timing, reply.headers["server-timing"])
 
 
