@@ -11,6 +11,7 @@ from .._values import Timeouts
 from .._wire.chunks import glance
 from .._wire.masking import Mask
 from .._wire.sse import DONE, Comment, frame, frame_comment
+from ..transports.base import TransportFailure
 from .attempt import Answer
 from .stream import ChatStream, StreamDefect
 
@@ -70,6 +71,9 @@ class Relay:
                     frames = await stream.frames()
                 except StreamDefect as defect:
                     broken = self._break(defect.cause)
+                    break
+                except TransportFailure as failure:
+                    broken = self._break(failure.kind)
                     break
                 if scope.cancel_called:
                     # The limit ran out as these came: nothing can be awaited in here any more, so they are late.

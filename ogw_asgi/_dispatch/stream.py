@@ -53,7 +53,7 @@ class ChatStream:
     async def frames(self) -> list[Event | Comment] | None:
         """The frames that the next bytes complete, perhaps none; None at the end.
 
-        Raises StreamDefect: the connection broke, or a limit was passed.
+        Raises TransportFailure when the connection breaks, StreamDefect when a limit is passed.
         """
         if self._backlog:
             frames, self._backlog = self._backlog, []
@@ -68,8 +68,6 @@ class ChatStream:
                 return self._decoder.feed(chunk)
             self._ended = True
             return self._decoder.close() or None
-        except TransportFailure as failure:
-            raise StreamDefect(failure.kind) from None
         except EventTooLarge:
             raise StreamDefect("event_too_large") from None
 

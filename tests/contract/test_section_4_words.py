@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ogw_asgi import OpenAICompatible
-from ogw_asgi.testing import Hang, RawUpstream, ScriptedUpstream, chat, error, http_head
+from ogw_asgi.testing import Fin, Hang, RawUpstream, ScriptedUpstream, chat, error, http_head
 
 from .harness import gateway_of
 from .schema import error_of
@@ -26,6 +26,19 @@ async def test_a_refusal_whose_body_stalls_is_a_refusal_and_no_timeout() -> None
     assert reply.status_code == 400
     assert error_of(reply)["attempts"][0]["status"] == 422
     assert reply.headers["server-timing"].endswith('desc="422"')
+
+
+@pytest.mark.contract("4.next.reset")
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_is_cut_before_its_first_chunk_is_a_reset_plain_or_streamed(stream: bool) -> None:
+    head = http_head(
+        200, {"content-type": "text/event-stream" if stream else "application/json", "content-length": "9"}
+    )
+    async with RawUpstream([head, b":", Fin()]) as upstream:
+        async with gateway_of(openai=upstream) as world:
+            reply = await world.post(stream=stream)
+    assert error_of(reply)["attempts"][0]["outcome"] == "reset"
+    assert reply.headers["server-timing"].endswith('desc="reset"')
 
 
 class Broken(OpenAICompatible):
