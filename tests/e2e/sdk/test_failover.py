@@ -146,16 +146,17 @@ async def test_the_clients_own_timeout_is_shared_out_so_that_the_last_provider_a
 ) -> None:
     silent = [ScriptedUpstream(hang()) for _ in range(2)]
     async with gateway_served(a=silent[0], b=silent[1], c=ScriptedUpstream(chat("in time"))) as served:
-        async with sdk(make, served, timeout=0.9) as client:
+        async with sdk(make, served, timeout=2.4) as client:
             started_s = time.monotonic()
             if streamed:
                 text = (await listen(client)).text
             else:
                 text = (await complete(client)).parse().choices[0].message.content
             took_s = time.monotonic() - started_s
-        assert served.arrivals[0].headers[b"x-stainless-read-timeout"] == b"0.9"
+        assert served.arrivals[0].headers[b"x-stainless-read-timeout"] == b"2.4"
+    # That it came in time is the SDK's own word: it had given up after 2.4 s of silence, and it does not retry here.
     assert text == "in time"
-    assert 0.6 <= took_s < 0.9
+    assert took_s >= 1.6, "two of three shares were given to providers that were silent"
     assert served.calls() == ["a", "b", "c"]
     for upstream in silent:
         await upstream.requests[0].closed.wait()
