@@ -14,6 +14,7 @@ from ogw_asgi._values import Header, UpstreamRequest
 from ogw_asgi.testing import http_response
 from ogw_asgi.transports.base import FailureKind, Transport, TransportFailure
 from ogw_asgi.transports.httpx import HTTPXTransport, load_library
+from ogw_asgi.transports.native import NativeTransport
 
 HEAD_BYTES = 64 << 10
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -54,9 +55,16 @@ def _httpx(name: str, idle_clock: str) -> Engine:
     return Engine(make=make, idle_clock=idle_clock)
 
 
+def _native(
+    *, verify: ssl.SSLContext = NO_AUTHORITIES, head_bytes: int = HEAD_BYTES, keepalive: bool = True
+) -> Transport:
+    return NativeTransport(verify, head_bytes=head_bytes, keepalive=keepalive)
+
+
 ENGINES: Mapping[str, Engine] = {
     "httpx": _httpx("httpx", "httpcore._async.http11"),
     "httpx2": _httpx("httpx2", "httpcore2._async.http11"),
+    "native": Engine(make=_native, idle_clock="ogw_asgi.transports._pool"),
 }
 
 
@@ -73,8 +81,8 @@ class Difference:
     second: Mapping[str, Outcome] = field(default_factory=dict)
 
 
-def _h11(outcome: Outcome) -> dict[str, Outcome]:
-    return {"httpx": outcome, "httpx2": outcome}
+def _read_as(h11: Outcome, *, native: Outcome) -> dict[str, Outcome]:
+    return {"httpx": h11, "httpx2": h11, "native": native}
 
 
 _CHUNKED_HELLO = b"5\r\nhello\r\n0\r\n\r\n"
@@ -83,39 +91,39 @@ DIFFERENCES: Mapping[str, Difference] = {
     "a length beside chunks": Difference(
         answer=b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n" + _CHUNKED_HELLO,
         reason="RFC 9112, 6.3 lets a client read the chunks or refuse; neither length is relayed",
-        first=_h11((200, b"hello")),
+        first=_read_as((200, b"hello"), native="protocol"),
     ),
     "the same length twice": Difference(
         answer=b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\nhello",
         reason="RFC 9112, 6.3 lets a client take equal lengths as one or refuse",
-        first=_h11((200, b"hello")),
+        first=_read_as((200, b"hello"), native="protocol"),
     ),
     "a folded header": Difference(
         answer=b"HTTP/1.1 200 OK\r\nx-a: one\r\n two\r\ncontent-length: 5\r\n\r\nhello",
         reason="RFC 9112, 5.2: a user agent replaces the fold by a blank; refusing it is stricter",
-        first=_h11((200, b"hello")),
+        first=_read_as((200, b"hello"), native="protocol"),
     ),
     "lines that end with LF alone": Difference(
         answer=b"HTTP/1.1 200 OK\ncontent-length: 5\n\nhello",
         reason="RFC 9112, 2.2 lets a client take LF as the end of a line",
-        first=_h11((200, b"hello")),
+        first=_read_as((200, b"hello"), native="protocol"),
     ),
     "a status above 599": Difference(
         answer=http_response(999, b"hello"),
         reason="RFC 9110, 15: to be treated as 5xx, which the classification does; or an error of the protocol",
-        first=_h11((999, b"hello")),
+        first=_read_as((999, b"hello"), native="protocol"),
     ),
     "an HTTP/1.0 answer": Difference(
         answer=b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello",
         reason="small servers and proxies still say it; every engine here reads it, none has to",
-        first=_h11((200, b"hello")),
+        first=_read_as((200, b"hello"), native=(200, b"hello")),
     ),
     "bytes beyond the length that are no whole head": Difference(
         answer=OK + b"extra",
         reason="httpcore has them in a buffer that nobody else can see, so the answer that follows cannot be told from "
         "them: it fails, and is never taken for another one. A whole stray head is found by all, see test_connections",
-        first=_h11((200, b"hello")),
-        second=_h11("protocol"),
+        first=_read_as((200, b"hello"), native=(200, b"hello")),
+        second=_read_as("protocol", native=(200, b"own answer")),
     ),
 }
 

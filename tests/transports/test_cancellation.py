@@ -143,8 +143,9 @@ async def test_after_any_number_of_chunks_that_came_at_once(transport: Transport
             response = await transport.open(request_to(server.url))
             chunks = response.chunks()
             with anyio.CancelScope() as scope:
-                for _ in range(count):
-                    await anext(chunks)
+                received = 0
+                while received < count:  # an engine may hand out as one what came as one
+                    received += len(await anext(chunks))
                 if cancel:
                     scope.cancel()
                     async for _ in chunks:

@@ -1,0 +1,84 @@
+"""A connection to a server, as the engine sees it: bytes go out, and what comes in goes to the parser.
+
+There is one for asyncio and one for every loop. Closing waits for nothing on either, so that no cancellation can leave
+a connection half-closed.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from abc import ABC, abstractmethod
+from typing import Self
+
+import anyio
+
+from ._http1 import ResponseParser
+
+READ_BYTES = 64 << 10
+PIECE_BYTES = 256 << 10
+"""A long body is handed on in such pieces: loops copy what they cannot send at once."""
+
+BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+class Connection(ABC):
+    """Carries one exchange after the other. The peer's faults end up in the parser, never in an exception.
+
+    Attributes:
+        parser: of the exchange under way. What comes when there is none was asked for by nobody.
+        lost: it has ended, whoever ended it.
+        unsent: the request was not sent to its end, because the peer had answered or left by then.
+    """
+
+    parser: ResponseParser | None = None
+    lost = unsent = False
+
+    @classmethod
+    @abstractmethod
+    async def over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
+        """Take a connected socket over and shake hands. Raises one of `BROKEN`, EndOfStream or ValueError."""
+
+    @abstractmethod
+    async def send(self, head: bytes, body: bytes) -> None:
+        """Send both, in one segment where they fit, and without a copy of the body where the loop can do that."""
+
+    @abstractmethod
+    async def wait(self) -> None:
+        """Until the parser has been told more. Closes the connection when cancelled."""
+
+    @abstractmethod
+    def quiet(self) -> bool:
+        """Nothing has come unasked, and no end. To be asked right before a request is sent."""
+
+    def rest(self, idle_s: float) -> None:
+        """The exchange is over. Where the loop can do that without a task, the connection closes after `idle_s`."""
+        self.parser = None
+
+    def abort(self) -> None:
+        """Close it now. Harmless when repeated."""
+        self._end(clean=False)
+
+    def _end(self, *, clean: bool) -> None:
+        self.lost = True
+        if self.parser is not None:
+            self.parser.end(clean=clean)
+
+
+def send_at_once(sock: socket.socket, head: bytes, body: bytes) -> int:
+    """How many bytes of both the kernel took. Raises OSError."""
+    try:
+        return sock.sendmsg((head, body))
+    except BlockingIOError:
+        return 0
+
+
+def readable(sock: socket.socket) -> bool:
+    """Whether bytes, an end or an error wait to be read."""
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True

@@ -1,0 +1,103 @@
+"""The connection on any loop that anyio runs on, over its byte streams."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Self
+
+import anyio
+from anyio.abc import ByteStream, SocketStream
+from anyio.streams.tls import TLSAttribute, TLSStream
+
+from ._connection import BROKEN, PIECE_BYTES, READ_BYTES, Connection, readable, send_at_once
+
+
+class StreamConnection(Connection):
+    """See Connection."""
+
+    def __init__(self, sock: socket.socket, stream: ByteStream) -> None:
+        self._socket = sock
+        self._stream = stream
+        self._tls: ssl.SSLObject | None = stream.extra(TLSAttribute.ssl_object, None)
+
+    @classmethod
+    async def over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
+        try:
+            stream: ByteStream = await SocketStream.from_socket(sock)
+            if tls is not None:
+                stream = await TLSStream.wrap(stream, hostname=host, ssl_context=tls, standard_compatible=False)
+        except BaseException:
+            _close(sock)
+            raise
+        return cls(sock, stream)
+
+    async def send(self, head: bytes, body: bytes) -> None:
+        try:
+            if self._tls is not None:
+                first = max(0, READ_BYTES - len(head))  # the start of the body goes with the head: one record, one segment
+                await self._send_on(head + body[:first], body, first)
+            else:
+                sent = send_at_once(self._socket, head, body)
+                if sent < len(head) + len(body):
+                    await self._send_or_be_answered(head[sent:], body, max(0, sent - len(head)))
+        except BROKEN:
+            self.unsent = True  # but what the peer may have said before is still to be read
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _send_on(self, head: bytes, body: bytes, start: int) -> None:
+        if head:
+            await self._stream.send(head)
+        for begin in range(start, len(body), PIECE_BYTES):
+            await self._stream.send(body[begin : begin + PIECE_BYTES])
+
+    async def _send_or_be_answered(self, head: bytes, body: bytes, start: int) -> None:
+        async def watch() -> None:
+            await anyio.wait_readable(self._socket)
+            self.unsent = True
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            try:
+                await self._send_on(head, body, start)
+            except BROKEN:
+                self.unsent = True
+            group.cancel_scope.cancel()
+
+    async def wait(self) -> None:
+        assert self.parser is not None
+        try:
+            self.parser.feed(await self._stream.receive(READ_BYTES))
+        except anyio.EndOfStream:
+            self._end(clean=True)
+        except BROKEN:
+            self._end(clean=False)
+        except BaseException:
+            self.abort()
+            raise
+
+    def quiet(self) -> bool:
+        if self.lost or readable(self._socket):
+            return False
+        if self._tls is None:
+            return True
+        try:
+            self._tls.read(1)  # of the last record that was received, or one behind it
+        except ssl.SSLWantReadError:
+            return True
+        except ssl.SSLError:
+            pass
+        return False
+
+    def abort(self) -> None:
+        super().abort()
+        _close(self._socket)
+
+
+def _close(sock: socket.socket) -> None:
+    if sock.fileno() >= 0:
+        anyio.notify_closing(sock)
+        sock.close()

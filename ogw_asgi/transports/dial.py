@@ -1,0 +1,111 @@
+"""From a host's name to a connected socket: the one way in which every engine of ours reaches a server.
+
+It knows names and addresses, and neither TLS nor HTTP. It has no time limit: the caller's scope has one, over this and
+TLS together (contract, section 8).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+
+import anyio
+
+from ._resolver import Address, Resolver
+from .base import TransportFailure
+
+STAGGER_S = 0.25
+"""The connection attempt delay of RFC 8305, section 5."""
+
+# EINTR and Windows' WSAEWOULDBLOCK also mean "begun"; EAGAIN elsewhere means that the system has no port left.
+_BEGUN = {errno.EINPROGRESS, errno.EINTR, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)}
+
+
+class Dialer:
+    """One per gateway and event loop: resolves, and connects to numeric addresses. Shared by all engines."""
+
+    def __init__(self, resolver: Resolver | None = None) -> None:
+        self._resolver = Resolver() if resolver is None else resolver
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """A connected, non-blocking socket with TCP_NODELAY, owned by the caller.
+
+        Cancelling closes everything that was begun. Raises TransportFailure("dns") or TransportFailure("connect"), and
+        nothing else.
+        """
+        addresses = await self._resolver.resolve(host)
+        try:
+            connected = await _connect_to_one(_interleave(addresses), port)
+        except BaseException:
+            # Also when cancelled: a server that has gone from its address shows only when the connect limit passes.
+            self._resolver.forget(host)
+            raise
+        if connected is None:
+            self._resolver.forget(host)
+            raise TransportFailure("connect")
+        return connected
+
+
+def _interleave(addresses: Sequence[Address]) -> Sequence[Address]:
+    """Families in turn, beginning with that of the first, so that one broken family costs one delay (RFC 8305, 4)."""
+    first = [address for address in addresses if address.family == addresses[0].family]
+    others = [address for address in addresses if address.family != addresses[0].family]
+    return [address for address in chain.from_iterable(zip_longest(first, others)) if address is not None]
+
+
+async def _connect_to_one(addresses: Sequence[Address], port: int) -> socket.socket | None:
+    """The first connection that is made, all others being closed; None when there is none."""
+    if len(addresses) == 1:
+        return await _connect(addresses[0], port)
+    winner: socket.socket | None = None
+    failed = anyio.Event()
+
+    async def attempt(address: Address) -> None:
+        nonlocal winner
+        connected = await _connect(address, port)
+        if connected is None:
+            failed.set()
+        elif winner is None:
+            winner = connected
+            group.cancel_scope.cancel()
+        else:  # both in the same turn of the loop
+            connected.close()
+
+    try:
+        async with anyio.create_task_group() as group:
+            for address in addresses:
+                failed = anyio.Event()
+                group.start_soon(attempt, address)
+                with anyio.move_on_after(STAGGER_S):
+                    await failed.wait()
+    except BaseException:
+        if winner is not None:
+            winner.close()
+        raise
+    return winner
+
+
+async def _connect(address: Address, port: int) -> socket.socket | None:
+    """One connection, or None if it cannot be had; nothing is left open but what is returned."""
+    try:
+        begun = socket.socket(address.family, socket.SOCK_STREAM)
+    except OSError:  # too many open files, or a family that this machine does not have
+        return None
+    try:
+        begun.setblocking(False)
+        begun.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        error = begun.connect_ex(address.with_port(port))
+        if error in _BEGUN:
+            await anyio.wait_writable(begun)
+            error = begun.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except (OSError, OverflowError):  # the latter for a port that is none
+        error = errno.EINVAL
+    except BaseException:
+        begun.close()
+        raise
+    if error:
+        begun.close()
+        return None
+    return begun
