@@ -6,6 +6,7 @@ Pure; part of the composition root, apart from it so that each stays on a screen
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from . import settings
@@ -68,6 +69,12 @@ def _warn_of_the_unasked(book: Catalogue) -> None:
 def allow_list(providers: Mapping[str, Provider]) -> Callable[[Endpoint], bool]:
     vllm = providers.get("vllm")
     return AllowList.parse(vllm.allowed_endpoints if isinstance(vllm, VLLM) else (), read_endpoint).allows
+
+
+def endpoint_ssl_context(providers: Mapping[str, Provider]) -> ssl.SSLContext | None:
+    """Whom to trust at the endpoints that callers name: they are servers of the same operator."""
+    vllm = providers.get("vllm")
+    return vllm.ssl_context if vllm is not None else None
 
 
 def listed(models: Iterable[str], providers: Mapping[str, Provider]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -21,7 +22,7 @@ from . import settings
 from ._asgi.app import GatewayApp
 from ._asgi.endpoint import Door
 from ._asgi.lifespan import serve_lifespan
-from ._assembly import allow_list, by_name, catalogue, describe, listed
+from ._assembly import allow_list, by_name, catalogue, describe, endpoint_ssl_context, listed
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
 from ._values import Breaker, Limits, Target, Timeouts
@@ -33,11 +34,12 @@ from .providers import Provider
 from .telemetry.events import Observers, Sink
 from .telemetry.log import LogSink
 from .transports.base import Transport
-from .transports.httpx import HTTPXTransport, load_library, make_ssl_context, preferred_library
+from .transports.choice import EngineName, choose
+from .transports.dial import Dialer
+from .transports.httpx import HTTPXTransport
 
 logger = logging.getLogger("ogw_asgi")
 
-Engine = Literal["auto", "httpx", "httpx2"]
 FailoverOn = Literal["context_length", "content_filter", "unsupported_parameter"]
 
 
@@ -67,7 +69,8 @@ class Gateway:
         authenticate: a callable (sync or async) from the connection to a Principal, or None for nobody; see
             `bearer_tokens`. Without it everybody who reaches the gateway may use it.
         sinks: observers of events, besides the log.
-        engine: `httpx2` where it is installed, else `httpx` (`auto`), or one of the two by name.
+        engine: `native` where httptools is installed (the extra `fast`), else `httpx2`, else `httpx` (`auto`); or one
+            of the three by name. A provider with a `client=` of its own is asked through that client.
 
     Raises:
         ConfigurationError: for anything that cannot work, before the first request.
@@ -87,7 +90,7 @@ class Gateway:
         models: Iterable[str] = (),
         authenticate: Authenticator | None = None,
         sinks: Iterable[Sink] = (),
-        engine: Engine = "auto",
+        engine: EngineName = "auto",
     ) -> None:
         self._providers = by_name(providers)
         self._timeouts = settings.check_timeouts(Timeouts() if timeouts is None else timeouts)
@@ -98,7 +101,7 @@ class Gateway:
         self.success_status = settings.check_success_status(success_status)
         settings.check_engine(engine)
         settings.check_authenticator(authenticate)
-        self._library = preferred_library() if engine == "auto" else load_library(engine)
+        self._engine = choose(engine)
         self._gateway_id = secrets.token_hex(8)
         self._observers = Observers([LogSink(), *settings.check_sinks(sinks)])
         self._mask = Mask(
@@ -190,17 +193,18 @@ class Gateway:
 
     def _open(self) -> _Opened:
         # What an earlier loop had opened is dropped, not closed: its sockets belong to a loop that is gone.
-        shared = make_ssl_context(self._library)
-        head_bytes = self._limits.upstream_head_bytes
+        make = partial(self._engine.make, head_bytes=self._limits.upstream_head_bytes, dialer=Dialer())
+        tls = self._engine.make_ssl_context()
         transports: dict[str, Transport] = {}
-        for provider in self._providers.values():
+        for name, provider in self._providers.items():
             if provider.client is not None:
-                transport = HTTPXTransport(provider.client, owned=False, head_bytes=head_bytes)
+                transports[name] = HTTPXTransport(
+                    provider.client, owned=False, head_bytes=self._limits.upstream_head_bytes
+                )
             else:
-                transport = HTTPXTransport.make(self._library, shared, head_bytes=head_bytes)
-            transports[provider.name] = transport
+                transports[name] = make(provider.ssl_context or tls)
         # Callers' endpoints never go through a client that the user passed, and their connections are never kept.
-        guarded = HTTPXTransport.make(self._library, shared, head_bytes=head_bytes, keepalive=False)
+        guarded = make(endpoint_ssl_context(self._providers) or tls, keepalive=False)
 
         def transport_for(target: Target) -> Transport:
             return guarded if target.endpoint is not None else transports[target.provider]
@@ -229,7 +233,7 @@ class Gateway:
 
     def _announce(self) -> None:
         names = [describe(provider) for provider in self._providers.values()]
-        logger.info("opened engine=%s providers=[%s]", self._library.__name__, " ".join(names))
+        logger.info("opened engine=%s providers=[%s]", self._engine.name, " ".join(names))
         if not self._authenticated:
             logger.info("no_authentication: everybody who reaches this gateway may use it (authenticate=...)")
 

@@ -113,8 +113,8 @@ def check_names(names: Iterable[Any]) -> list[str]:
 
 
 def check_engine(engine: str) -> None:
-    if engine not in ("auto", "httpx", "httpx2"):
-        raise ConfigurationError("engine: expected 'auto', 'httpx' or 'httpx2'")
+    if engine not in ("auto", "native", "httpx2", "httpx"):
+        raise ConfigurationError("engine: expected 'auto', 'native', 'httpx2' or 'httpx'")
 
 
 def read_target(item: str) -> TargetName:

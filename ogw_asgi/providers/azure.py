@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -42,6 +43,7 @@ class Azure(Provider):
         headers: Mapping[str, str] | None = None,
         prefill: bool = False,
         client: Client = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         if not endpoint:
             raise ConfigurationError(f"{name}: endpoint: expected an absolute http(s) URL")
@@ -58,6 +60,7 @@ class Azure(Provider):
             headers=headers,
             prefill=prefill,
             client=client,
+            ssl_context=ssl_context,
         )
 
     def url(self, target: Target) -> str:

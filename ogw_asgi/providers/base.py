@@ -7,6 +7,7 @@ exist once, in the dispatch loop and the transport, so that a provider of your o
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from urllib.parse import urlsplit
@@ -52,6 +53,8 @@ class Provider:
         prefill: whether the server continues a last `assistant` message.
         client: an `httpx.AsyncClient` or `httpx2.AsyncClient` for proxies, own certificates, HTTP/2 or in-process
             upstreams. It stays yours: the gateway never closes it.
+        ssl_context: whom to trust instead of the public authorities, e.g.
+            `ssl.create_default_context(cafile="internal-ca.pem")`. A client brings its own instead.
 
     Raises:
         ConfigurationError: for any of these that cannot work. Its text never holds the key.
@@ -70,6 +73,7 @@ class Provider:
         headers: Mapping[str, str] | None = None,
         prefill: bool = False,
         client: Client = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         if not _NAME.match(name):
             raise ConfigurationError(f"provider name {name!r}: expected [a-z0-9][a-z0-9_.-]{{0,63}}")
@@ -78,7 +82,12 @@ class Provider:
         self.models = check_models(models, name)
         self.headers = _check_headers(headers or {}, name)
         self.prefill = prefill
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+            raise ConfigurationError(f"{name}: ssl_context: expected an ssl.SSLContext")
+        if ssl_context is not None and client is not None:
+            raise ConfigurationError(f"{name}: ssl_context: the client= brings its own; give one of the two")
         self.client = client
+        self.ssl_context = ssl_context
         self._key: Secret | None = None
         self._ask_key: Callable[[], str | Awaitable[str]] | None = None
         if isinstance(api_key, str):

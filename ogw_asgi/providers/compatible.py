@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -27,6 +28,7 @@ class OpenAICompatible(Provider):
         headers: Mapping[str, str] | None = None,
         prefill: bool = False,
         client: Client = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(
             name=name,
@@ -36,4 +38,5 @@ class OpenAICompatible(Provider):
             headers=headers,
             prefill=prefill,
             client=client,
+            ssl_context=ssl_context,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -29,6 +30,7 @@ class OpenAI(Provider):
         headers: Mapping[str, str] | None = None,
         prefill: bool = False,
         client: Client = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         all_headers = dict(headers or {})
         if organization:
@@ -43,4 +45,5 @@ class OpenAI(Provider):
             headers=all_headers,
             prefill=prefill,
             client=client,
+            ssl_context=ssl_context,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
@@ -35,6 +36,7 @@ class VLLM(Provider):
         headers: Mapping[str, str] | None = None,
         prefill: bool = True,
         client: Client = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         base = check_url(endpoint, f"{name}: endpoint").removesuffix("/v1") + "/v1" if endpoint else ""
         if isinstance(allowed_endpoints, str):
@@ -48,4 +50,5 @@ class VLLM(Provider):
             headers=headers,
             prefill=prefill,
             client=client,
+            ssl_context=ssl_context,
         )

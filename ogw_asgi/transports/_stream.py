@@ -35,7 +35,9 @@ class StreamConnection(Connection):
     async def send(self, head: bytes, body: bytes) -> None:
         try:
             if self._tls is not None:
-                first = max(0, READ_BYTES - len(head))  # the start of the body goes with the head: one record, one segment
+                first = max(
+                    0, READ_BYTES - len(head)
+                )  # the start of the body goes with the head: one record, one segment
                 await self._send_on(head + body[:first], body, first)
             else:
                 sent = send_at_once(self._socket, head, body)

@@ -20,7 +20,9 @@ import anyio.lowlevel
 from .._values import Header, UpstreamRequest
 from ..exceptions import ConfigurationError
 from ._exchange import Exchange, close
+from ._httpcore import make_network
 from .base import FailureKind, TransportFailure
+from .dial import Dialer
 
 KEEPALIVE_S = 4.0
 """Below the 5 s after which vLLM and uvicorn close idle connections, so that we are the first to let go."""
@@ -105,19 +107,23 @@ class HTTPXTransport:
         self._body_type = type("RequestBody", (_RequestBody, self._library.ByteStream), {})
 
     @classmethod
-    def make(cls, library: Any, verify: ssl.SSLContext, *, head_bytes: int, keepalive: bool = True) -> HTTPXTransport:
+    def make(
+        cls,
+        library: Any,
+        verify: ssl.SSLContext,
+        *,
+        head_bytes: int,
+        keepalive: bool = True,
+        dialer: Dialer | None = None,
+    ) -> HTTPXTransport:
         """An engine with a client of its own: no proxies or .netrc from the environment, no redirects, HTTP/1.1."""
-        limits = library.Limits(
-            max_connections=None,
-            max_keepalive_connections=None if keepalive else 0,
-            keepalive_expiry=KEEPALIVE_S,
+        network = make_network(
+            library, verify, Dialer() if dialer is None else dialer, keepalive_s=KEEPALIVE_S if keepalive else None
         )
         client = library.AsyncClient(
-            verify=verify,
+            transport=network,
             trust_env=False,
             follow_redirects=False,
-            http2=False,
-            limits=limits,
             timeout=None,
             # Cookies are never sent back, so none is kept: a server could fill the jar without end.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),

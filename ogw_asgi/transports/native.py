@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -141,7 +141,7 @@ class _Response:
         self._pool = pool
         self._closed = False
         self.status = parser.status
-        self.headers: list[Header] = parser.headers
+        self.headers: Sequence[Header] = parser.headers
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self

@@ -1,0 +1,61 @@
+"""Which engine serves the providers that bring no client of their own."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from ..exceptions import ConfigurationError
+from .base import Transport
+from .dial import Dialer
+from .httpx import HTTPXTransport, load_library, make_ssl_context, preferred_library
+
+EngineName = Literal["auto", "native", "httpx2", "httpx"]
+
+
+class Make(Protocol):
+    def __call__(
+        self, tls: ssl.SSLContext, /, *, head_bytes: int, keepalive: bool = True, dialer: Dialer
+    ) -> Transport: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine that can be had here.
+
+    Attributes:
+        name: as it is written in `engine=`.
+        make: one transport over it; the Dialer is shared.
+    """
+
+    name: str
+    make: Make
+    library: Any
+
+    def make_ssl_context(self) -> ssl.SSLContext:
+        """Certificates and names are verified, and nothing of the environment counts. Takes 20 ms: once per opening."""
+        return make_ssl_context(self.library)
+
+
+def choose(name: EngineName) -> Engine:
+    """The engine of that name; `auto` is native where httptools is installed, else httpx2, else httpx.
+
+    Raises ConfigurationError, naming the package to install.
+    """
+    if name in ("auto", "native"):
+        try:
+            from .native import NativeTransport
+        except ImportError:
+            if name == "native":
+                raise ConfigurationError(
+                    "engine 'native' needs the package httptools: pip install \"ogw_asgi[fast]\""
+                ) from None
+        else:
+            return Engine("native", NativeTransport, preferred_library())
+    library = preferred_library() if name == "auto" else load_library(name)
+
+    def make(tls: ssl.SSLContext, /, *, head_bytes: int, keepalive: bool = True, dialer: Dialer) -> Transport:
+        return HTTPXTransport.make(library, tls, head_bytes=head_bytes, keepalive=keepalive, dialer=dialer)
+
+    return Engine(library.__name__, make, library)
