@@ -63,7 +63,7 @@ def refusal(build: Callable[[], object]) -> str:
         ({"models": "gpt-4o"}, "models"),
         ({"models": [""]}, "models"),
         ({"models": [7]}, "models"),
-        ({"engine": "native"}, "engine"),
+        ({"engine": "aiohttp"}, "engine"),
         ({"engine": "json"}, "engine"),
         ({"authenticate": {"team-a": [SECRET]}}, "authenticate"),
         ({"authenticate": SECRET}, "authenticate"),

@@ -60,12 +60,14 @@ class ChatStream:
             return frames
         if self._ended:
             return None
+        if self.received_bytes > self._limit_bytes:
+            raise StreamDefect("too_long")
         try:
             async for chunk in self._chunks:
                 self.received_bytes += len(chunk)
-                if self.received_bytes > self._limit_bytes:
-                    raise StreamDefect("too_long")
-                return self._decoder.feed(chunk)
+                over = self.received_bytes - self._limit_bytes
+                # What was complete before the limit is the caller's, however much came at once.
+                return self._decoder.feed(chunk if over <= 0 else chunk[:-over])
             self._ended = True
             return self._decoder.close() or None
         except EventTooLarge:

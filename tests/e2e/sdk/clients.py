@@ -17,7 +17,7 @@ Client: TypeAlias = OpenAI | AsyncOpenAI
 Make: TypeAlias = type[OpenAI] | type[AsyncOpenAI]
 
 CLIENTS: dict[str, Make] = {"sync": OpenAI, "async": AsyncOpenAI}
-ENGINES = ["httpx", "httpx2"]
+ENGINES = ("native", "httpx2", "httpx")
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Say hello."}]
 QUESTION: dict[str, Any] = {"model": "some-model", "messages": MESSAGES}
