@@ -35,9 +35,9 @@ from .servers import tls_server
 SECRET = "sk-secret at http://user:password@provider.test/?key=k"
 
 
-@pytest.fixture
-def library(engine_name: str) -> Any:
-    return load_library(engine_name)
+@pytest.fixture(params=["httpx", "httpx2"])
+def library(request: pytest.FixtureRequest) -> Any:
+    return load_library(request.param)
 
 
 def over(client: Any) -> HTTPXTransport:
