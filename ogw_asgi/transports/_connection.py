@@ -63,22 +63,3 @@ class Connection(ABC):
         self.lost = True
         if self.parser is not None:
             self.parser.end(clean=clean)
-
-
-def send_at_once(sock: socket.socket, head: bytes, body: bytes) -> int:
-    """How many bytes of both the kernel took. Raises OSError."""
-    try:
-        return sock.sendmsg((head, body))
-    except BlockingIOError:
-        return 0
-
-
-def readable(sock: socket.socket) -> bool:
-    """Whether bytes, an end or an error wait to be read."""
-    try:
-        sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True

@@ -7,17 +7,16 @@ resolves nothing and chooses no address, and has no time limits: the caller's ca
 from __future__ import annotations
 
 import importlib
-import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from ._exchange import close
+from ._socket import SocketStream, readable
 from .base import TransportFailure
 from .dial import Dialer
 
@@ -102,7 +101,7 @@ class _Backend:
         self._dialer = dialer
 
     async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> _NetworkStream:
-        return _NetworkStream(self._core, _SocketStream(await self._dialer.dial(host, port)))
+        return _NetworkStream(self._core, SocketStream(await self._dialer.dial(host, port)))
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> _NetworkStream:
         raise TransportFailure("connect")
@@ -161,69 +160,5 @@ class _NetworkStream:
             case "server_addr":
                 return self._stream.extra(SocketAttribute.raw_socket).getpeername()
             case "is_readable":
-                return _is_readable(self._stream.extra(SocketAttribute.raw_socket))
+                return readable(self._stream.extra(SocketAttribute.raw_socket))
         return None
-
-
-class _SocketStream(ByteStream):
-    """A connected socket that is read only when somebody wants bytes.
-
-    anyio's own stream over an existing socket reads ahead on asyncio from the moment that it is made, and for as long
-    as its queue has not run empty since: a server that talks before it is asked would fill the memory.
-    """
-
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
-
-    async def receive(self, max_bytes: int = 65536) -> bytes:
-        while True:
-            self._require_open()
-            await anyio.wait_readable(self._socket)
-            try:
-                data = self._socket.recv(max_bytes)
-            except (BlockingIOError, InterruptedError):
-                continue
-            except OSError:
-                raise anyio.BrokenResourceError from None
-            if not data:
-                raise anyio.EndOfStream
-            return data
-
-    async def send(self, item: bytes) -> None:
-        await anyio.lowlevel.checkpoint()  # most often all goes out at once, and nothing below waits
-        rest = memoryview(item)
-        while rest:
-            self._require_open()
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except (BlockingIOError, InterruptedError):
-                await anyio.wait_writable(self._socket)
-            except OSError:
-                raise anyio.BrokenResourceError from None
-
-    async def send_eof(self) -> None:
-        raise NotImplementedError("HTTP/1.1 ends a request by its length")
-
-    async def aclose(self) -> None:
-        if self._socket.fileno() >= 0:
-            anyio.notify_closing(self._socket)
-            self._socket.close()
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        return {SocketAttribute.raw_socket: lambda: self._socket}
-
-    def _require_open(self) -> None:
-        if self._socket.fileno() < 0:
-            raise anyio.ClosedResourceError
-
-
-def _is_readable(connected: socket.socket) -> bool:
-    """Whether a read would return at once: on an idle connection, that it is over, or out of step."""
-    try:
-        connected.recv(1, socket.MSG_PEEK)
-    except (BlockingIOError, InterruptedError):
-        return False
-    except OSError:
-        return True
-    return True

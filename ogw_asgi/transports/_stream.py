@@ -7,10 +7,11 @@ import ssl
 from typing import Self
 
 import anyio
-from anyio.abc import ByteStream, SocketStream
+from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
-from ._connection import BROKEN, PIECE_BYTES, READ_BYTES, Connection, readable, send_at_once
+from ._connection import BROKEN, PIECE_BYTES, READ_BYTES, Connection
+from ._socket import SocketStream, close, readable, send_at_once
 
 
 class StreamConnection(Connection):
@@ -24,11 +25,11 @@ class StreamConnection(Connection):
     @classmethod
     async def over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
         try:
-            stream: ByteStream = await SocketStream.from_socket(sock)
+            stream: ByteStream = SocketStream(sock)
             if tls is not None:
                 stream = await TLSStream.wrap(stream, hostname=host, ssl_context=tls, standard_compatible=False)
         except BaseException:
-            _close(sock)
+            close(sock)
             raise
         return cls(sock, stream)
 
@@ -96,10 +97,4 @@ class StreamConnection(Connection):
 
     def abort(self) -> None:
         super().abort()
-        _close(self._socket)
-
-
-def _close(sock: socket.socket) -> None:
-    if sock.fileno() >= 0:
-        anyio.notify_closing(sock)
-        sock.close()
+        close(self._socket)
