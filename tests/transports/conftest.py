@@ -1,8 +1,9 @@
-"""Every test of this folder runs on each engine and both loops."""
+"""Every test of this folder runs on each engine and both loops; those of the native engine on uvloop, too."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,32 @@ import pytest
 from ogw_asgi.transports.base import Transport
 
 from .engines import ENGINES, Engine
+
+UVLOOP = ("asyncio", {"use_uvloop": True})
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(("asyncio", {"debug": False}), id="asyncio"),
+        pytest.param(("trio", {}), id="trio"),
+        pytest.param(UVLOOP, id="uvloop"),
+    ]
+)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # The native engine has a protocol and sockets of its own below uvloop's transports; httpcore only has anyio's.
+    left_out = [item for item in items if item.path.parent == Path(__file__).parent and _is_uvloop_without_native(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_uvloop_without_native(item: pytest.Item) -> bool:
+    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    return params.get("anyio_backend") == UVLOOP and params.get("engine_name") != "native"
 
 
 @pytest.fixture(params=ENGINES)
