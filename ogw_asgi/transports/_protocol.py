@@ -36,6 +36,8 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         loop = connection._loop
         plain, _ = await loop.create_connection(lambda: connection, sock=sock)
         if tls is not None:
+            if connection.lost or plain.is_closing():  # uvloop would begin a handshake that never ends
+                raise ConnectionResetError
             try:
                 connection._transport = await loop.start_tls(plain, connection, tls, server_hostname=host)
             except BaseException:
@@ -45,20 +47,21 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         return connection
 
     async def send(self, head: bytes, body: bytes) -> None:
+        try:
+            await self._send(head, memoryview(body))
+        except (OSError, RuntimeError):  # the latter is uvloop's word for a connection that is gone
+            self.unsent = True  # but what the peer may have said before is still to be read
+
+    async def _send(self, head: bytes, body: memoryview) -> None:
         assert self.parser is not None
-        rest = memoryview(body)
         if self._tls:
-            self._transport.writelines((head, rest[:PIECE_BYTES]))
-            rest = rest[PIECE_BYTES:]
+            self._transport.writelines((head, body[:PIECE_BYTES]))
+            rest = body[PIECE_BYTES:]
         else:
-            try:
-                sent = send_at_once(self._socket, head, body)
-            except OSError:
-                self.unsent = True  # but what it may have said before is still to be read
-                return
+            sent = send_at_once(self._socket, head, body)
             if sent < len(head):
                 self._transport.write(head[sent:])
-            rest = rest[max(0, sent - len(head)) :]
+            rest = body[max(0, sent - len(head)) :]
         while rest or not self._writing:
             if self.lost or self.parser.received_bytes:
                 self.unsent = True
@@ -105,7 +108,7 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
 
     def _resume(self) -> None:
         self._unread_bytes = 0
-        if not self._reading and not self.lost:
+        if not self._reading and not self._transport.is_closing():
             self._reading = True
             self._transport.resume_reading()
 

@@ -14,9 +14,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
-import anyio.from_thread
 import anyio.lowlevel
 from anyio.lowlevel import EventLoopToken, current_token
 
@@ -130,8 +130,11 @@ class Resolver:
     def _look_up(self, look_up: _LookUp) -> None:
         """The body of a thread."""
         answer = _ask_the_system(look_up.host)
+        # Not anyio.from_thread: it waits for the loop's word, and a loop that ends in this moment never gives it.
+        loop: Any = look_up.loop.native_token
+        hand_over = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
         try:
-            anyio.from_thread.run_sync(self._finish, look_up, answer, token=look_up.loop)
+            hand_over(self._finish, look_up, answer)
         except RuntimeError:  # the loop is over, and with it everybody who could have waited
             pass
 

@@ -25,12 +25,12 @@ def readable(sock: socket.socket) -> bool:
     return True
 
 
-def send_at_once(sock: socket.socket, head: bytes, body: bytes) -> int:
+def send_at_once(sock: socket.socket, head: bytes, body: bytes | memoryview) -> int:
     """How many bytes of both the kernel took, in one segment where they fit. Raises OSError."""
     try:
         if _HAS_SENDMSG:
             return sock.sendmsg((head, body))
-        return sock.send(head + body)
+        return sock.send(b"".join((head, body)))
     except _AGAIN:
         return 0
 
