@@ -10,7 +10,7 @@ from typing import Any, Self
 from ._connection import PIECE_BYTES, READ_BYTES, Connection
 from ._socket import readable, send_at_once
 
-UNREAD_BYTES = 128 << 10
+UNREAD_BYTES = 64 << 10
 """With so much waiting for a slow reader the source is stopped; one more read may have come on top of it."""
 
 

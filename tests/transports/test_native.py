@@ -1,0 +1,223 @@
+"""What only the native engine promises: how it writes, what it holds, and how idle connections end by themselves."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from ogw_asgi.testing import RawUpstream, Wait, http_head, http_response
+from ogw_asgi.transports import _pool
+from ogw_asgi.transports.base import TransportFailure
+from ogw_asgi.transports.native import NativeTransport
+
+from .engines import ENGINES, HEADERS, OK, fetch, outcome, request_to
+from .servers import mute_listener
+
+pytestmark = pytest.mark.anyio
+
+KIB = 1 << 10
+
+
+@pytest.fixture(params=["native"])
+def engine_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def data_segments_in(connection: socket.socket) -> int:
+    """How many segments with data have come: `tcpi_data_segs_in` of Linux's tcp_info."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    (segments,) = struct.unpack_from("I", info, 152)
+    assert isinstance(segments, int)
+    return segments
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own count of segments is read")
+async def test_head_and_body_go_out_in_one_segment(transport: NativeTransport) -> None:
+    with mute_listener() as (url, listener), anyio.fail_after(5):
+        listener.setblocking(False)
+        async with anyio.create_task_group() as group:
+            group.start_soon(outcome, transport, request_to(url, body=b"x" * 20_000))
+            await anyio.wait_readable(listener)
+            accepted, _ = listener.accept()
+            with accepted:
+                received = b""
+                while not received.endswith(b"x" * 20_000):
+                    await anyio.wait_readable(accepted)
+                    received += accepted.recv(1 << 20)
+                assert data_segments_in(accepted) == 1
+                accepted.sendall(OK)
+
+
+async def traced(settle: Callable[[], Awaitable[Any]]) -> int:
+    """How many more bytes Python holds, at their highest, when `settle` has returned."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        await settle()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return peak - before
+
+
+async def test_a_long_body_is_not_copied(transport: NativeTransport) -> None:
+    request_body = b"x" * (16 << 20)
+    with mute_listener() as (url, _), anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+
+            async def send_until_it_is_stuck() -> None:
+                group.start_soon(outcome, transport, request_to(url, body=request_body))
+                for _ in range(20):
+                    await anyio.wait_all_tasks_blocked()
+
+            assert await traced(send_until_it_is_stuck) < 1 << 20
+            group.cancel_scope.cancel()
+
+
+async def test_a_slow_reader_holds_no_more_than_a_quarter_of_a_mebibyte(transport: NativeTransport) -> None:
+    piece, pieces = b"x" * (64 * KIB), 320  # 20 MiB, more than the kernel takes
+
+    class Written:
+        count = 0
+
+        async def wait(self) -> None:
+            self.count += 1
+
+    written = Written()
+    steps = [step for _ in range(pieces) for step in (piece, Wait(written))]
+    head = http_head(200, {"content-length": str(len(piece) * pieces)})
+    with anyio.fail_after(10):
+        async with RawUpstream([head, *steps]) as server:
+            response = await transport.open(request_to(server.url))
+            chunks = response.chunks()
+            first = await anext(chunks)
+
+            async def settle() -> None:
+                before = -1
+                while before != written.count:
+                    before = written.count
+                    for _ in range(10):
+                        await anyio.wait_all_tasks_blocked()
+
+            assert await traced(settle) + len(first) <= 256 * KIB
+            assert written.count < pieces, "the source was stopped"
+            received = len(first)
+            async for chunk in chunks:
+                assert len(chunk) <= 256 * KIB
+                received += len(chunk)
+            await response.aclose()
+    assert received == len(piece) * pieces
+
+
+@pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
+)
+async def test_on_asyncio_an_idle_connection_closes_by_itself(
+    transport: NativeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pool, "KEEPALIVE_S", 0.05)
+    with anyio.fail_after(5):
+        async with RawUpstream([OK]) as server:
+            for _ in range(3):
+                await fetch(transport, request_to(server.url))
+            assert server.connections == 1
+            await server.peer_closed()
+            await fetch(transport, request_to(server.url))
+            assert server.connections == 2
+
+
+@pytest.mark.parametrize("anyio_backend", [("trio", {})], ids=["trio"])
+async def test_on_trio_idle_connections_of_any_origin_close_when_another_comes_back(
+    transport: NativeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pool, "KEEPALIVE_S", 0)
+    with anyio.fail_after(5):
+        async with RawUpstream([OK]) as one, RawUpstream([OK]) as other:
+            await fetch(transport, request_to(one.url))
+            await fetch(transport, request_to(other.url))
+            await one.peer_closed()
+
+
+URLS = {
+    "ftp://provider.test/": "connect",
+    "provider.test/v1": "connect",
+    "http:///v1": "connect",
+    "http://user:password@127.0.0.1/": "connect",
+    "http://127.0.0.1:99999/": "connect",
+    "http://127.0.0.1:port/": "connect",
+    "http://[::1/": "connect",
+    "http://127.0.0.1/a b": "connect",
+    "http://127.0.0.1/a\r\nx: y": "connect",
+    "http://127.0.0.1/\u00e9": "connect",
+}
+
+
+@pytest.mark.parametrize(("url", "kind"), URLS.items())
+async def test_a_url_that_is_none_is_not_asked(transport: NativeTransport, url: str, kind: str) -> None:
+    request = request_to("http://unused")
+    with pytest.raises(TransportFailure) as caught:
+        await transport.open(type(request)(url, HEADERS, b"", 1.0))
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "target"),
+    [
+        ("http://127.0.0.1:{port}", b"127.0.0.1:%d", b"/"),
+        ("http://LOCALHOST:{port}/V1?a=b&c=%20", b"localhost:%d", b"/V1?a=b&c=%20"),
+        ("http://127.0.0.1:{port}/a%2Fb#fragment", b"127.0.0.1:%d", b"/a%2Fb"),
+    ],
+)
+async def test_host_and_target_are_those_of_the_url(
+    transport: NativeTransport, url: str, host: bytes, target: bytes
+) -> None:
+    with anyio.fail_after(5):
+        async with RawUpstream([OK]) as server:
+            request = request_to("http://unused")
+            await fetch(transport, type(request)(url.format(port=server.port), HEADERS, b"", 2.0))
+    line, host_line, *_ = server.requests[0].head.split(b"\r\n")
+    assert (line, host_line) == (b"POST %b HTTP/1.1" % target, b"host: " + host % server.port)
+
+
+async def test_more_urls_than_are_remembered_are_all_asked(transport: NativeTransport) -> None:
+    with anyio.fail_after(5):
+        async with RawUpstream([OK]) as server:
+            for number in range(300):
+                assert await outcome(transport, request_to(f"{server.url}/{number}")) == (200, b"hello")
+    assert server.connections == 1
+    assert len({request.head.split()[1] for request in server.requests}) == 300
+
+
+async def test_an_answer_before_the_end_of_the_upload_ends_the_upload(transport: NativeTransport) -> None:
+    """A server that answers, keeps the connection open and reads no more: nobody waits for it."""
+    with mute_listener() as (url, listener), anyio.fail_after(5):
+        listener.setblocking(False)
+        answers: list[object] = []
+
+        async def ask() -> None:
+            answers.append(await outcome(transport, request_to(url, body=b"x" * (16 << 20))))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await anyio.wait_readable(listener)
+            accepted, _ = listener.accept()
+            with accepted:
+                await anyio.wait_readable(accepted)
+                await anyio.wait_all_tasks_blocked()
+                accepted.sendall(http_response(413, b"too large"))
+                while not answers:
+                    await anyio.wait_all_tasks_blocked()
+    assert answers == [(413, b"too large")]
+
+
+def test_the_engines_that_are_compared_are_all_there_are() -> None:
+    assert set(ENGINES) == {"httpx", "httpx2", "native"}
