@@ -142,6 +142,51 @@ except ogw_asgi.ConfigurationError as error:
 """)
 
 
+@pytest.mark.parametrize("blocked", [{"httptools"}, {"httptools", "httpx2"}])
+def test_without_httptools_the_next_best_engine_is_taken_and_said(blocked: set[str]) -> None:
+    engine = "httpx" if "httpx2" in blocked else "httpx2"
+    assert run(f"""
+Blocker.names = {blocked!r}
+import anyio, logging
+logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
+import ogw_asgi
+
+async def main():
+    async with ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="k")]):
+        pass
+
+anyio.run(main)
+""").startswith(f"opened engine={engine} ")
+
+
+def test_with_httptools_the_native_engine_is_taken_and_nothing_else_that_is_optional() -> None:
+    told = run("""
+Blocker.names = set()
+import anyio, logging
+logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
+import ogw_asgi
+
+async def main():
+    async with ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="k")]):
+        pass
+
+anyio.run(main)
+print(sorted({"httpx", "httpx2", "httpcore", "httpcore2", "trio", "uvloop", "fastapi", "coredis"} & set(sys.modules)))
+""")
+    assert told.splitlines()[0].startswith("opened engine=native ")
+    assert told.splitlines()[-1] == "[]"
+
+
+def test_without_httptools_the_native_engine_says_what_to_install() -> None:
+    assert 'pip install "ogw_asgi[fast]"' in run("""
+import ogw_asgi
+try:
+    ogw_asgi.Gateway(engine="native")
+except ogw_asgi.ConfigurationError as error:
+    print(error)
+""")
+
+
 def test_importing_neither_starts_logging_nor_reads_the_environment_nor_loads_extras() -> None:
     loaded = run("""
 import os, logging

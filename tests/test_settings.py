@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -28,6 +29,7 @@ from tests.asgi.hosts import QUESTION
 
 SECRET = "sk-secret-0123456789"
 FAR = "https://api.test/v1"
+CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def refusal(build: Callable[[], object]) -> str:
@@ -143,6 +145,9 @@ def test_one_string_is_no_list_of_origins() -> None:
         (lambda: OpenAI(api_key=""), "openai: api_key"),
         (lambda: OpenAI(api_key="secret\n"), "openai: api_key"),
         (lambda: OpenAI(api_key=b"secret"), "openai: api_key"),  # type: ignore[arg-type]
+        (lambda: OpenAI(ssl_context="ca.pem"), "openai: ssl_context"),  # type: ignore[arg-type]
+        (lambda: VLLM(ssl_context=True), "vllm: ssl_context"),  # type: ignore[arg-type]
+        (lambda: Azure(endpoint=FAR, client=object(), ssl_context=CONTEXT), "ssl_context"),  # type: ignore[arg-type]
         (lambda: OpenAI(base_url="api.openai.com"), "openai: base_url"),
         (lambda: OpenAI(base_url="ftp://api.test"), "openai: base_url"),
         (lambda: OpenAI(base_url="https://"), "openai: base_url"),

@@ -252,7 +252,7 @@ async def test_a_gateway_that_cannot_open_fails_the_startup(
         def fail(*args: object, **options: object) -> None:
             raise OSError("cannot read /etc/ssl/secret-path")
 
-        monkeypatch.setattr("ogw_asgi.transports.choice.make_ssl_context", fail)
+        monkeypatch.setattr("ssl.create_default_context", fail)
         app: Any = GatewayMiddleware(starlette(), gateway) if wrap else gateway
         await app({"type": "lifespan"}, server.receive, server.send)
     assert [message["type"] for message in server.sent] == ["lifespan.startup.failed"]
