@@ -59,6 +59,11 @@ class Connection(ABC):
         """Close it now. Harmless when repeated."""
         self._end(clean=False)
 
+    def _answered(self) -> bool:
+        """The peer has said its last word on this request, or left; an interim response is not that."""
+        assert self.parser is not None
+        return bool(self.lost or self.parser.status or self.parser.failure)
+
     def _end(self, *, clean: bool) -> None:
         self.lost = True
         if self.parser is not None:

@@ -12,10 +12,12 @@ from .._values import Header
 from .base import FailureKind
 
 OVERHEAD_BYTES = 512 << 10
-"""More than may ever wait unread (see `_connection`), so what is beyond it was chunk extensions or trailers."""
+"""So much may have come for which no body was taken. More than ever waits unread, and a head is shorter, too: what is
+beyond was chunk extensions or trailers."""
 
 CHUNK_HEAD_BYTES = 16
-"""What any chunk may cost in framing without being counted as that."""
+PIECES = 1000
+"""Of a body, before they become one: a list of chunks of two bytes takes thirty times their size."""
 
 
 class ResponseParser:
@@ -33,7 +35,7 @@ class ResponseParser:
         self._head_bytes = head_bytes
         self._fields: list[Header] = []
         self._body: list[bytes] = []
-        self._until_end = False
+        self._until_end = self._keep = False
         self._taken_bytes = 0
         self.status = 0
         self.headers: list[Header] = []
@@ -52,9 +54,14 @@ class ResponseParser:
         """What has come of the body since the last time, as one piece."""
         body = self._body
         data = body[0] if len(body) == 1 else b"".join(body)
-        self._taken_bytes += len(data) + CHUNK_HEAD_BYTES * len(body)
+        self._credit(len(data), len(body))
         body.clear()
         return data
+
+    def _credit(self, size: int, chunks: int) -> None:
+        # A body may be framed in as many bytes as it has, and some for each chunk; but nothing can be saved up.
+        credit = 2 * size + CHUNK_HEAD_BYTES * chunks
+        self._taken_bytes = min(self.received_bytes, self._taken_bytes + credit)
 
     def feed(self, data: bytes | memoryview) -> None:
         if self.complete or self.failure:
@@ -75,6 +82,9 @@ class ResponseParser:
                 self.failure = "protocol"
         elif self.received_bytes - self._taken_bytes > OVERHEAD_BYTES and not self.complete:
             self.failure = "reset"
+        if len(self._body) > PIECES:
+            self._credit(0, len(self._body))
+            self._body[:] = [b"".join(self._body)]
 
     def end(self, *, clean: bool) -> None:
         """The connection has ended; `clean` is a FIN. llhttp has no word for it."""
@@ -99,21 +109,18 @@ class ResponseParser:
         if 100 <= status <= 199 and status != 101:
             fields.clear()
             return
+        version = self._parser.get_http_version()
         codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
         oversized = (
             self.received_bytes > self._head_bytes and sum(len(n) + len(v) + 4 for n, v in fields) > self._head_bytes
         )
-        if (
-            not 200 <= status <= 599
-            or self._parser.get_http_version() not in ("1.1", "1.0")
-            or codings not in ([], [b"chunked"])
-            or oversized
-        ):
+        if not 200 <= status <= 599 or version not in ("1.1", "1.0") or codings not in ([], [b"chunked"]) or oversized:
             raise ValueError("no answer that may be read")
         self._until_end = not codings and status not in (204, 304) and all(n != b"content-length" for n, _ in fields)
+        self._keep = version == "1.1" or not codings  # chunks are no framing of HTTP/1.0 (RFC 9112, 6.1)
         self.status, self.headers = status, fields
 
     def on_message_complete(self) -> None:
         if self.status:  # else an interim response has ended
             self.complete = True
-            self.reusable = self._parser.should_keep_alive()
+            self.reusable = self._keep and self._parser.should_keep_alive()

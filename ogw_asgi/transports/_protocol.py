@@ -18,7 +18,8 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
     """See Connection."""
 
     _transport: Any = None
-    _tls = False
+    _raw: Any = None
+    """The transport of the socket itself, below TLS if there is TLS; only this one is ever paused."""
     _unread_bytes = 0
     _reading = _writing = True
     _waiter: asyncio.Future[None] | None = None
@@ -34,16 +35,17 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
     async def over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
         connection = cls(sock)
         loop = connection._loop
-        plain, _ = await loop.create_connection(lambda: connection, sock=sock)
+        raw, _ = await loop.create_connection(lambda: connection, sock=sock)
         if tls is not None:
-            if connection.lost or plain.is_closing():  # uvloop would begin a handshake that never ends
+            if connection.lost or raw.is_closing():  # uvloop would begin a handshake that never ends
                 raise ConnectionResetError
             try:
-                connection._transport = await loop.start_tls(plain, connection, tls, server_hostname=host)
+                upper: Any = await loop.start_tls(raw, _AboveTLS(connection), tls, server_hostname=host)
             except BaseException:
-                plain.abort()
+                raw.abort()
                 raise
-            connection._tls = True
+            upper.set_read_buffer_limits(high=16 * PIECE_BYTES)  # else it would resume what we have paused
+            connection._transport = upper
         return connection
 
     async def send(self, head: bytes, body: bytes) -> None:
@@ -53,17 +55,16 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
             self.unsent = True  # but what the peer may have said before is still to be read
 
     async def _send(self, head: bytes, body: memoryview) -> None:
-        assert self.parser is not None
-        if self._tls:
+        if self._transport is not self._raw:
             self._transport.writelines((head, body[:PIECE_BYTES]))
             rest = body[PIECE_BYTES:]
         else:
-            sent = send_at_once(self._socket, head, body)
+            sent = send_at_once(self._socket, head, body)  # nothing of ours is before it: see `quiet`
             if sent < len(head):
                 self._transport.write(head[sent:])
             rest = body[max(0, sent - len(head)) :]
         while rest or not self._writing:
-            if self.lost or self.parser.received_bytes:
+            if self._answered() or self._transport.is_closing():
                 self.unsent = True
                 return
             if self._writing:
@@ -84,7 +85,8 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
             self._waiter = None
 
     def quiet(self) -> bool:
-        return not self.lost and not readable(self._socket)
+        # A server may have answered before it has read all: what is on its way still must not mix with what comes next.
+        return not self.lost and not self._raw.get_write_buffer_size() and not readable(self._socket)
 
     def rest(self, idle_s: float) -> None:
         super().rest(idle_s)
@@ -108,14 +110,15 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
 
     def _resume(self) -> None:
         self._unread_bytes = 0
-        if not self._reading and not self._transport.is_closing():
+        if not self._reading and not self._raw.is_closing():
             self._reading = True
-            self._transport.resume_reading()
+            self._raw.resume_reading()
 
     def _end(self, *, clean: bool) -> None:
         super()._end(clean=clean)
         if self._timer is not None:
             self._timer.cancel()
+        self._buffer = memoryview(b"")  # the pool may know this connection for longer
         self._wake()
 
     def _wake(self) -> None:
@@ -125,27 +128,31 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
     # --- called by the loop ---
 
     def connection_made(self, transport: Any) -> None:
-        self._transport = transport
+        self._transport = self._raw = transport
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(self._buffer[:nbytes])
+
+    def data_received(self, data: bytes | memoryview) -> None:
         if self.parser is None:
             self.abort()
             return
-        self.parser.feed(self._buffer[:nbytes])
-        self._unread_bytes += nbytes
-        if self._unread_bytes > UNREAD_BYTES and self._reading:
+        self.parser.feed(data)
+        self._unread_bytes += len(data)
+        # TLS reads four times as much at once, so there one read is as much as may wait.
+        if self._reading and (self._unread_bytes > UNREAD_BYTES or self._transport is not self._raw):
             self._reading = False
-            self._transport.pause_reading()
+            self._raw.pause_reading()
         self._wake()
 
     def eof_received(self) -> None:
         self._end(clean=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and self.parser is not None and not self._tls and not self.lost:
+        if exc is not None and self.parser is not None and self._transport is self._raw and not self.lost:
             # A write that fails ends the transport, with an early answer (413, and closed) perhaps still unread.
             try:
                 for data in iter(lambda: self._socket.recv(READ_BYTES), b""):
@@ -160,3 +167,17 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._writing = True
         self._wake()
+
+
+class _AboveTLS(asyncio.Protocol):
+    """Hands on what TLS has decrypted: for a BufferedProtocol asyncio drops what is left in its own buffers at the end.
+
+    Their limits, too, are asyncio's own, which is why TLS is stopped below it, at the socket.
+    """
+
+    def __init__(self, connection: ProtocolConnection) -> None:
+        self.data_received = connection.data_received  # type: ignore[method-assign]
+        self.eof_received = connection.eof_received  # type: ignore[method-assign]
+        self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]

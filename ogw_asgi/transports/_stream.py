@@ -35,42 +35,48 @@ class StreamConnection(Connection):
 
     async def send(self, head: bytes, body: bytes) -> None:
         try:
-            if self._tls is not None:
-                first = max(
-                    0, READ_BYTES - len(head)
-                )  # the start of the body goes with the head: one record, one segment
-                await self._send_on(head + body[:first], body, first)
-            else:
+            if self._tls is None:
                 sent = send_at_once(self._socket, head, body)
                 if sent < len(head) + len(body):
                     await self._send_or_be_answered(head[sent:], body, max(0, sent - len(head)))
+            else:
+                start = max(0, READ_BYTES - len(head))  # so much goes with the head: one record, one segment
+                await self._stream.send(head + body[:start])
+                if start < len(body):
+                    await self._send_or_be_answered(b"", body, start)
         except BROKEN:
             self.unsent = True  # but what the peer may have said before is still to be read
         except BaseException:
             self.abort()
             raise
 
-    async def _send_on(self, head: bytes, body: bytes, start: int) -> None:
-        if head:
-            await self._stream.send(head)
-        for begin in range(start, len(body), PIECE_BYTES):
-            await self._stream.send(body[begin : begin + PIECE_BYTES])
-
     async def _send_or_be_answered(self, head: bytes, body: bytes, start: int) -> None:
-        async def watch() -> None:
-            await anyio.wait_readable(self._socket)
-            self.unsent = True
-            group.cancel_scope.cancel()
-
         async with anyio.create_task_group() as group:
-            group.start_soon(watch)
+
+            async def listen() -> None:
+                while not self._answered():
+                    await self._read()
+                self.unsent = True
+                group.cancel_scope.cancel()
+
+            group.start_soon(listen)
             try:
-                await self._send_on(head, body, start)
+                if head:
+                    await self._stream.send(head)
+                for begin in range(start, len(body), PIECE_BYTES):
+                    await self._stream.send(body[begin : begin + PIECE_BYTES])
             except BROKEN:
                 self.unsent = True
             group.cancel_scope.cancel()
 
     async def wait(self) -> None:
+        try:
+            await self._read()
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _read(self) -> None:
         assert self.parser is not None
         try:
             self.parser.feed(await self._stream.receive(READ_BYTES))
@@ -78,9 +84,6 @@ class StreamConnection(Connection):
             self._end(clean=True)
         except BROKEN:
             self._end(clean=False)
-        except BaseException:
-            self.abort()
-            raise
 
     def quiet(self) -> bool:
         if self.lost or readable(self._socket):

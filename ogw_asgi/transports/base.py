@@ -14,6 +14,10 @@ from .._values import Header, UpstreamRequest
 FailureKind = Literal["dns", "connect", "connect_timeout", "tls", "reset", "protocol", "timeout"]
 
 
+OWN_HEADERS = frozenset({b"host", b"content-length", b"transfer-encoding"})
+"""What an engine says itself. A request that brings one of them fails with `protocol`: two framings are smuggling."""
+
+
 class TransportFailure(Exception):
     """The exchange failed below HTTP.
 

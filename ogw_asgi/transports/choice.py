@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,21 +47,28 @@ def choose(name: EngineName) -> Engine:
     Raises ConfigurationError, naming the package to install.
     """
     if name in ("auto", "native"):
-        try:
+        if _has_httptools():
             from .native import NativeTransport
-        except ImportError:
-            if name == "native":
-                raise ConfigurationError(
-                    "engine 'native' needs the package httptools: pip install \"ogw_asgi[fast]\""
-                ) from None
-        else:
+
             return Engine("native", NativeTransport, _trust_the_public_authorities)
+        if name == "native":
+            raise ConfigurationError("engine 'native' needs httptools 0.6.4 or later: pip install \"ogw_asgi[fast]\"")
     library = preferred_library() if name == "auto" else load_library(name)
 
     def make(tls: ssl.SSLContext, /, *, head_bytes: int, keepalive: bool = True, dialer: Dialer) -> Transport:
         return HTTPXTransport.make(library, tls, head_bytes=head_bytes, keepalive=keepalive, dialer=dialer)
 
     return Engine(library.__name__, make, partial(make_ssl_context, library))
+
+
+def _has_httptools() -> bool:
+    try:
+        import httptools
+    except ImportError:
+        return False
+    # What came before takes folded headers. A version that is not numbers is somebody's own, and newer.
+    numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", httptools.__version__)
+    return numbers is None or tuple(map(int, numbers.groups())) >= (0, 6, 4)
 
 
 def _trust_the_public_authorities() -> ssl.SSLContext:

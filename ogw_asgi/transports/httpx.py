@@ -21,7 +21,7 @@ from .._values import Header, UpstreamRequest
 from ..exceptions import ConfigurationError
 from ._exchange import Exchange, close
 from ._httpcore import make_network
-from .base import FailureKind, TransportFailure
+from .base import OWN_HEADERS, FailureKind, TransportFailure
 from .dial import Dialer
 
 KEEPALIVE_S = 4.0
@@ -131,6 +131,8 @@ class HTTPXTransport:
         return cls(client, owned=True, head_bytes=head_bytes)
 
     async def open(self, request: UpstreamRequest) -> _Response:
+        if not OWN_HEADERS.isdisjoint([name.lower() for name, _ in request.headers]):
+            raise TransportFailure("protocol")
         response = await self._send(request)
         if response is None:
             response = await self._send(request, resend=False)

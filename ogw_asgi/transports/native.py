@@ -20,7 +20,7 @@ from ._http1 import ResponseParser
 from ._pool import Origin, Pool
 from ._protocol import ProtocolConnection
 from ._stream import StreamConnection
-from .base import TransportFailure
+from .base import OWN_HEADERS, TransportFailure
 from .dial import Dialer
 
 ROUTES = 256
@@ -52,8 +52,6 @@ class NativeTransport:
     async def open(self, request: UpstreamRequest) -> _Response:
         route = self._routes.get(request.url) or self._route(request.url)
         head = _head(route, request)
-        if self._pool.closed:
-            raise TransportFailure("connect")
         connection = self._pool.take(route.origin)
         if connection is not None:
             parser = await self._exchange(connection, head, request.body)
@@ -64,6 +62,8 @@ class NativeTransport:
         return self._answer(route, connection, await self._exchange(connection, head, request.body))
 
     async def _connect(self, origin: Origin, connect_s: float) -> Connection:
+        if self._pool.closed:
+            raise TransportFailure("connect")
         scheme, host, port = origin
         with anyio.CancelScope(deadline=anyio.current_time() + connect_s):
             sock = await self._dialer.dial(host, port)
@@ -99,11 +99,11 @@ class NativeTransport:
             scheme, host, port = parts.scheme, parts.hostname or "", parts.port
         except ValueError:
             raise TransportFailure("connect") from None
-        if scheme not in ("http", "https") or not host or "@" in parts.netloc or not _URL.fullmatch(url):
+        if scheme not in ("http", "https") or not host or port == 0 or "@" in parts.netloc or not _URL.fullmatch(url):
             raise TransportFailure("connect")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         default = 443 if scheme == "https" else 80
-        shown = f"[{host}]" if ":" in host else host
+        shown = f"[{host.partition('%')[0]}]" if ":" in host else host  # a zone is nobody else's business (RFC 6874)
         netloc = shown if port in (None, default) else f"{shown}:{port}"
         route = _Route((scheme, host, port or default), f"POST {path} HTTP/1.1\r\nhost: {netloc}\r\n".encode())
         if len(self._routes) >= ROUTES:
@@ -124,9 +124,16 @@ def _kind_of_connection() -> type[ProtocolConnection | StreamConnection]:
 
 
 def _head(route: _Route, request: UpstreamRequest) -> bytes:
-    """Raises TransportFailure("protocol") for names and values that would end the line, or the head."""
-    block = b"".join([b"%b: %b\r\n" % header for header in request.headers])
-    if block.count(b"\n") != len(request.headers) or not _HEADERS.fullmatch(block):
+    """Raises TransportFailure("protocol") for what would end a line or the head, or contradict what is ours to say."""
+    try:
+        block = b"".join([b"%b: %b\r\n" % header for header in request.headers])
+    except TypeError:  # str, from a provider class of somebody's own
+        raise TransportFailure("protocol") from None
+    if (
+        block.count(b"\n") != len(request.headers)
+        or not _HEADERS.fullmatch(block)
+        or not OWN_HEADERS.isdisjoint([name.lower() for name, _ in request.headers])
+    ):
         raise TransportFailure("protocol")
     return b"%b%bcontent-length: %d\r\n\r\n" % (route.prefix, block, len(request.body))
 

@@ -50,6 +50,12 @@ RECORDED: Mapping[str, Recorded] = {
     "HTTP/1.0 kept": Recorded(
         b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok", 200, b"ok", reusable=True
     ),
+    "HTTP/1.0 in chunks, kept": Recorded(
+        b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        200,
+        b"ok",
+        reusable=False,
+    ),
     "an offer to upgrade": Recorded(
         http_response(200, b"ok", {"upgrade": "h2,h2c", "connection": "Upgrade, Keep-Alive"}), 200, b"ok"
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -45,6 +45,43 @@ def mute_listener() -> Iterator[tuple[str, socket.socket]]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", listener
 
 
+Handler = Callable[[anyio.abc.ByteStream], Awaitable[None]]
+"""What a server does with a connection; it is closed when this returns, or when the client has left."""
+
+
+@asynccontextmanager
+async def server_of(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """A server on loopback that does with each connection what `handler` says; `https` if there is a context."""
+    listeners = await anyio.create_tcp_listener(local_host="127.0.0.1")
+
+    async def serve(stream: anyio.abc.ByteStream) -> None:
+        async with stream:
+            try:
+                if context is not None:
+                    stream = await TLSStream.wrap(
+                        stream, server_side=True, ssl_context=context, standard_compatible=False
+                    )
+                await handler(stream)
+            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError):
+                pass  # the client left, or did not trust us
+            except RuntimeError as error:  # what uvloop calls a write on a connection that the client has reset
+                if "the handler is closed" not in str(error):
+                    raise
+
+    async with listeners, anyio.create_task_group() as group:
+        group.start_soon(listeners.serve, serve)
+        port = listeners.extra(anyio.abc.SocketAttribute.local_port)
+        yield f"http{'s' if context else ''}://127.0.0.1:{port}"
+        group.cancel_scope.cancel()
+
+
+async def read_until(stream: anyio.abc.ByteStream, mark: bytes) -> bytes:
+    received = b""
+    while mark not in received:
+        received += await stream.receive()
+    return received
+
+
 class TLSServer:
     """Answers every request on a TLS connection with `OK`, and counts the requests."""
 
@@ -58,24 +95,12 @@ class TLSServer:
 
 @asynccontextmanager
 async def tls_server(context: ssl.SSLContext) -> AsyncIterator[TLSServer]:
-    listeners = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    server = TLSServer(listeners.extra(anyio.abc.SocketAttribute.local_port))
+    async def answer(stream: anyio.abc.ByteStream) -> None:
+        while True:
+            await read_until(stream, b'"m"}')  # the end of BODY
+            server.requests += 1
+            await stream.send(OK)
 
-    async def serve(stream: anyio.abc.ByteStream) -> None:
-        async with stream:
-            try:
-                wrapped = await TLSStream.wrap(stream, server_side=True, ssl_context=context, standard_compatible=False)
-                received = b""
-                while True:
-                    received += await wrapped.receive()
-                    if b'"m"}' in received:  # the end of BODY
-                        server.requests += 1
-                        received = b""
-                        await wrapped.send(OK)
-            except (anyio.EndOfStream, anyio.BrokenResourceError, ssl.SSLError):
-                pass  # the client left, or did not trust us
-
-    async with listeners, anyio.create_task_group() as group:
-        group.start_soon(listeners.serve, serve)
+    async with server_of(answer, context) as url:
+        server = TLSServer(int(url.rpartition(":")[2]))
         yield server
-        group.cancel_scope.cancel()

@@ -5,24 +5,24 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-import tracemalloc
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import httptools
 import pytest
 
-from ogw_asgi.testing import RawUpstream, Wait, http_head, http_response
+from ogw_asgi import ConfigurationError
+from ogw_asgi.testing import RawUpstream, http_response
 from ogw_asgi.transports import _pool
 from ogw_asgi.transports.base import TransportFailure
+from ogw_asgi.transports.choice import choose
 from ogw_asgi.transports.native import NativeTransport
 
 from .engines import ENGINES, HEADERS, OK, fetch, outcome, request_to
 from .servers import mute_listener
+from .test_back_pressure import traced
 
 pytestmark = pytest.mark.anyio
-
-KIB = 1 << 10
 
 
 @pytest.fixture(params=["native"])
@@ -56,19 +56,6 @@ async def test_head_and_body_go_out_in_one_segment(transport: NativeTransport) -
                 accepted.sendall(OK)
 
 
-async def traced(settle: Callable[[], Awaitable[Any]]) -> int:
-    """How many more bytes Python holds, at their highest, when `settle` has returned."""
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        await settle()
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    return peak - before
-
-
 async def test_a_long_body_is_not_copied(transport: NativeTransport) -> None:
     request_body = b"x" * (16 << 20)
     with mute_listener() as (url, _), anyio.fail_after(5):
@@ -81,41 +68,6 @@ async def test_a_long_body_is_not_copied(transport: NativeTransport) -> None:
 
             assert await traced(send_until_it_is_stuck) < 1 << 20
             group.cancel_scope.cancel()
-
-
-async def test_a_slow_reader_holds_no_more_than_a_quarter_of_a_mebibyte(transport: NativeTransport) -> None:
-    piece, pieces = b"x" * (64 * KIB), 320  # 20 MiB, more than the kernel takes
-
-    class Written:
-        count = 0
-
-        async def wait(self) -> None:
-            self.count += 1
-
-    written = Written()
-    steps = [step for _ in range(pieces) for step in (piece, Wait(written))]
-    head = http_head(200, {"content-length": str(len(piece) * pieces)})
-    with anyio.fail_after(10):
-        async with RawUpstream([head, *steps]) as server:
-            response = await transport.open(request_to(server.url))
-            chunks = response.chunks()
-            first = await anext(chunks)
-
-            async def settle() -> None:
-                before = -1
-                while before != written.count:
-                    before = written.count
-                    for _ in range(10):
-                        await anyio.wait_all_tasks_blocked()
-
-            assert await traced(settle) + len(first) <= 256 * KIB
-            assert written.count < pieces, "the source was stopped"
-            received = len(first)
-            async for chunk in chunks:
-                assert len(chunk) <= 256 * KIB
-                received += len(chunk)
-            await response.aclose()
-    assert received == len(piece) * pieces
 
 
 @pytest.mark.parametrize(
@@ -154,6 +106,7 @@ URLS = {
     "http://user:password@127.0.0.1/": "connect",
     "http://127.0.0.1:99999/": "connect",
     "http://127.0.0.1:port/": "connect",
+    "http://127.0.0.1:0/": "connect",
     "http://[::1/": "connect",
     "http://127.0.0.1/a b": "connect",
     "http://127.0.0.1/a\r\nx: y": "connect",
@@ -217,6 +170,25 @@ async def test_an_answer_before_the_end_of_the_upload_ends_the_upload(transport:
                 while not answers:
                     await anyio.wait_all_tasks_blocked()
     assert answers == [(413, b"too large")]
+
+
+async def test_headers_that_are_no_bytes_are_a_failure_like_others(transport: NativeTransport) -> None:
+    headers: Any = [("authorization", "Bearer sk-secret")]
+    with pytest.raises(TransportFailure, match="^protocol$"):
+        await transport.open(request_to("http://127.0.0.1:1", headers=headers))
+
+
+@pytest.mark.parametrize(
+    ("version", "engine"), [("0.6.3", "httpx2"), ("0.5.0", "httpx2"), ("0.6.4", "native"), ("1.0.0", "native")]
+)
+def test_an_httptools_that_is_too_lenient_is_not_taken(
+    version: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(httptools, "__version__", version)
+    assert choose("auto").name == engine
+    if engine != "native":
+        with pytest.raises(ConfigurationError, match="0.6.4 or later"):
+            choose("native")
 
 
 def test_the_engines_that_are_compared_are_all_there_are() -> None:

@@ -114,3 +114,20 @@ async def test_an_illegal_header_value_is_not_sent_and_not_told(
     told = "".join(traceback.format_exception(caught.value)) + caplog.text
     assert "sk-secret" not in told
     assert server.url not in told
+
+
+FRAMING: list[Header] = [
+    (b"content-length", b"3"),
+    (b"Content-Length", b"3"),
+    (b"transfer-encoding", b"chunked"),
+    (b"host", b"evil.test"),
+]
+
+
+@pytest.mark.parametrize("header", FRAMING, ids=str)
+async def test_a_header_that_is_the_engines_own_to_say_is_refused(transport: Transport, header: Header) -> None:
+    with anyio.fail_after(5):
+        async with RawUpstream([OK]) as server:
+            with pytest.raises(TransportFailure, match="^protocol$"):
+                await transport.open(request_to(server.url, headers=[*HEADERS, header]))
+    assert server.requests == []

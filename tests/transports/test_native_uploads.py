@@ -1,0 +1,96 @@
+"""What the native engine promises of long bodies, besides what every engine does (test_uploads)."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import anyio
+import anyio.abc
+import pytest
+
+from ogw_asgi.testing import http_response
+from ogw_asgi.transports.base import Transport
+
+from .engines import OK, Engine, outcome, request_to
+from .servers import mute_listener, read_until, server_of
+from .test_uploads import BODY, TOO_LARGE, context, trusting
+
+__all__ = ["trusting"]
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["native"])
+def engine_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_the_last_word_ends_the_upload_though_the_server_stays_and_reads_no_more(
+    engine: Engine, trusting: ssl.SSLContext, tls: bool
+) -> None:
+    done = anyio.Event()
+
+    async def talk(stream: anyio.abc.ByteStream) -> None:
+        await read_until(stream, b"\r\n\r\n")
+        await stream.send(TOO_LARGE)
+        await done.wait()
+
+    transport = engine.make(verify=trusting)
+    with anyio.fail_after(5):
+        async with server_of(talk, context(tls)) as url:
+            assert await outcome(transport, request_to(url, body=BODY)) == (413, b"too large")
+            done.set()
+            await transport.aclose()
+
+
+def capacity() -> int:
+    """How much the kernel takes for a peer that does not read."""
+    with mute_listener() as (_, listener), socket.create_connection(listener.getsockname()) as sender:
+        sender.setblocking(False)
+        taken = 0
+        try:
+            while True:
+                taken += sender.send(b"x" * (8 << 20))
+        except BlockingIOError:
+            return taken
+
+
+@pytest.mark.parametrize("beyond", range(0, 64 << 10, 8 << 10))
+async def test_what_is_on_its_way_of_a_request_never_mixes_with_the_next_one(transport: Transport, beyond: int) -> None:
+    """The server answers at once, keeps the connection and reads slowly: the rest of the body is still in our hands."""
+    first = b"x" * (capacity() + beyond)
+    requests: list[tuple[bytes, bytes]] = []
+    go_on = anyio.Event()
+
+    async def talk(stream: anyio.abc.ByteStream) -> None:
+        while True:
+            received = await read_until(stream, b"\r\n\r\n")
+            head, _, body = received.partition(b"\r\n\r\n")
+            body = body or await stream.receive()
+            if body.startswith(b"x"):
+                await stream.send(http_response(429, b"slow down"))
+                body += await stream.receive(16 << 10)  # room for the next request, but too little to be told of it
+                await go_on.wait()
+            else:
+                await stream.send(OK)
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            while len(body) < length:
+                body += await stream.receive(1 << 20)
+            assert len(body) == length
+            requests.append((head[:5], body))
+
+    with anyio.fail_after(5):
+        async with server_of(talk) as url, anyio.create_task_group() as group:
+            assert await outcome(transport, request_to(url, body=first)) == (429, b"slow down")
+            group.start_soon(outcome, transport, request_to(url, body=b"second"))
+            for _ in range(5):
+                await anyio.wait_all_tasks_blocked()
+            go_on.set()
+            while not any(body == b"second" for _, body in requests):
+                await anyio.wait_all_tasks_blocked()
+            await transport.aclose()
+    assert {head for head, _ in requests} == {b"POST "}
+    assert all(body in (first, b"second") for _, body in requests), "no request stands in another one's body"
