@@ -62,6 +62,8 @@ class ChatStream:
             return None
         if self.received_bytes > self._limit_bytes:
             raise StreamDefect("too_long")
+        if self._decoder.too_large:
+            raise StreamDefect("event_too_large")
         try:
             async for chunk in self._chunks:
                 self.received_bytes += len(chunk)

@@ -80,6 +80,11 @@ class SSEDecoder:
         self._newlines = 0  # in _rest
         self._too_large = False
 
+    @property
+    def too_large(self) -> bool:
+        """An event was; nothing more is worth waiting for, for the next call raises."""
+        return self._too_large
+
     def feed(self, chunk: bytes) -> list[Event | Comment]:
         """The frames that `chunk` completes. Raises EventTooLarge."""
         if self._too_large:

@@ -194,10 +194,12 @@ async def test_a_character_that_the_network_has_split_is_whole_again() -> None:
     ],
     ids=["a line without end", "lines without end", "a stream without end"],
 )
+@pytest.mark.parametrize("together", [True, False], ids=["with what was good", "after what was good"])
 async def test_what_grows_without_end_is_cut_visibly(
-    limits: Limits, event: bytes, cause: str, caplog: pytest.LogCaptureFixture
+    limits: Limits, event: bytes, cause: str, together: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with RawUpstream([CHUNKED_HEAD, chunked(PRIOR), chunked(event), Hang()]) as upstream:
+    body = [chunked(PRIOR + event)] if together else [chunked(PRIOR), chunked(event)]
+    async with RawUpstream([CHUNKED_HEAD, *body, Hang()]) as upstream:
         async with gateway_of(openai=upstream, limits=limits) as world:
             got = await read_stream(world)
             await upstream.peer_closed(1)

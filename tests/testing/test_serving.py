@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -15,8 +16,20 @@ from ogw_asgi.testing import ScriptedUpstream, chat, hang, serve
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(autouse=True)
+def others() -> Iterator[None]:
+    """Threads of servers that other tests of this process keep running."""
+    _others.update(serving_threads())
+    yield
+    _others.clear()
+
+
+_others: set[str] = set()
+
+
 def serving_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("serve:")]
+    names = [thread.name for thread in threading.enumerate() if thread.name.startswith("serve:")]
+    return [name for name in names if name not in _others]
 
 
 class Lifespan:
