@@ -23,7 +23,7 @@ _CHECK = {
     "not_found": "its URL",
     "redirect": "its URL",
     "quota": "its bill",
-    "tls": "its certificate, or client=",
+    "tls": "its certificate, or ssl_context=",
 }
 """Where to look first, for the commonest of our own mistakes."""
 
