@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import anyio
 
+from ._socket import holds_bytes
 from .base import TransportFailure
 
 CLOSE_S = 1.0
@@ -40,6 +41,8 @@ class Exchange:
         self._multiplexed = False
         self._watched = False
         self._bytes_received = 0
+        self.late_bytes = False
+        """TLS still held bytes of an earlier answer when this request was sent."""
         self._unfinished: Any = None
         """The stream of a connection that is being made: nobody but us would close it."""
         self.step: Literal["connect", "tls", "request"] | None = None
@@ -94,14 +97,17 @@ class Exchange:
     @property
     def is_stray(self) -> bool:
         """Whether the head that was handed out lay there before the request was sent: it answers something else."""
-        return self._nothing_received
+        return self._nothing_received or self.late_bytes
 
     @property
     def _nothing_received(self) -> bool:
         # On one HTTP/2 connection the task of another request may have read our bytes.
         return self._watched and not self._fresh and not self._multiplexed and not self._bytes_received
 
-    def sent(self) -> None:
+    def sent(self, stream: Any) -> None:
+        if not self._watched and not self._fresh and not self._multiplexed:
+            # Of an earlier answer, and decrypted only now: they would be taken for the answer to what is sent here.
+            self.late_bytes = holds_bytes(stream.get_extra_info("ssl_object"))
         self._watched = True
 
     def received(self, count: int) -> None:
@@ -122,7 +128,7 @@ def _watch(stream: Any) -> None:
     async def counted_write(*args: Any, **kwargs: Any) -> None:
         exchange = _current.get()
         if exchange is not None:
-            exchange.sent()
+            exchange.sent(stream)
         await write(*args, **kwargs)
 
     try:

@@ -152,13 +152,6 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         self._end(clean=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and self.parser is not None and self._transport is self._raw and not self.lost:
-            # A write that fails ends the transport, with an early answer (413, and closed) perhaps still unread.
-            try:
-                for data in iter(lambda: self._socket.recv(READ_BYTES), b""):
-                    self.parser.feed(data)
-            except OSError:
-                pass
         self._end(clean=False)
 
     def pause_writing(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,22 @@ def readable(sock: socket.socket) -> bool:
     except _AGAIN:
         return False
     except OSError:
+        pass
+    return True
+
+
+def holds_bytes(tls: ssl.SSLObject | None) -> bool:
+    """Whether TLS has more to give of what was read from the socket already; to be asked when nothing may be left.
+
+    It takes a byte to find out, so a connection where this is true is of no use any more.
+    """
+    if tls is None:
+        return False
+    try:
+        tls.read(1)
+    except ssl.SSLWantReadError:
+        return False
+    except ssl.SSLError:
         pass
     return True
 

@@ -11,7 +11,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from ._connection import BROKEN, PIECE_BYTES, READ_BYTES, Connection
-from ._socket import SocketStream, close, readable, send_at_once
+from ._socket import SocketStream, close, holds_bytes, readable, send_at_once
 
 
 class StreamConnection(Connection):
@@ -86,17 +86,7 @@ class StreamConnection(Connection):
             self._end(clean=False)
 
     def quiet(self) -> bool:
-        if self.lost or readable(self._socket):
-            return False
-        if self._tls is None:
-            return True
-        try:
-            self._tls.read(1)  # of the last record that was received, or one behind it
-        except ssl.SSLWantReadError:
-            return True
-        except ssl.SSLError:
-            pass
-        return False
+        return not self.lost and not readable(self._socket) and not holds_bytes(self._tls)
 
     def abort(self) -> None:
         super().abort()

@@ -156,7 +156,7 @@ class HTTPXTransport:
         except TransportFailure:
             raise
         except Exception as error:
-            if resend and exchange.is_stale(error):
+            if resend and (exchange.is_stale(error) or exchange.late_bytes):
                 return None
             raise TransportFailure(self._kind(error, exchange.step)) from None
         finally:

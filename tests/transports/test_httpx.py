@@ -13,6 +13,8 @@ import httpx
 import httpx2
 import pytest
 import trustme
+from anyio.abc import ByteStream
+from anyio.streams.tls import TLSAttribute
 from trio.testing import MockClock
 
 from ogw_asgi import ConfigurationError
@@ -30,7 +32,7 @@ from ogw_asgi.transports.base import FailureKind, TransportFailure
 from ogw_asgi.transports.httpx import HTTPXTransport, is_client, load_library, make_ssl_context, preferred_library
 
 from .engines import HEAD_BYTES, NO_AUTHORITIES, OK, fetch, outcome, request_to
-from .servers import tls_server
+from .servers import read_until, server_of, tls_server
 
 SECRET = "sk-secret at http://user:password@provider.test/?key=k"
 
@@ -224,6 +226,26 @@ async def test_own_clients_keep_no_cookies(library: Any) -> None:
             await fetch(transport, request_to(server.url))
         assert len(transport._client.cookies) == 0
         await transport.aclose()
+
+
+@pytest.mark.anyio
+async def test_what_tls_still_holds_of_an_earlier_answer_is_nobodys_answer(library: Any) -> None:
+    authority = trustme.CA()
+    trust, certified = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.configure_trust(trust)
+    authority.issue_cert("127.0.0.1").configure_cert(certified)
+
+    async def talk(stream: ByteStream) -> None:
+        await read_until(stream, b'"m"}')
+        stream.extra(TLSAttribute.ssl_object).write(OK)  # goes out with what is sent next, in a record of its own
+        await stream.send(http_response(200, b"somebody else's"))
+        await read_until(stream, b'"m"}')
+        await stream.send(http_response(200, b"own answer"))
+
+    with anyio.fail_after(5):
+        async with server_of(talk, certified) as url, library.AsyncClient(verify=trust) as client:
+            for _ in range(5):
+                assert await outcome(over(client), request_to(url)) in ((200, b"hello"), (200, b"own answer"))
 
 
 # --- the connect limit of clients that connect in more than one step ---

@@ -9,6 +9,7 @@ import anyio
 import anyio.abc
 import pytest
 import trustme
+from anyio.streams.tls import TLSAttribute
 
 from ogw_asgi.testing import http_head, http_response
 from ogw_asgi.transports.base import Transport
@@ -39,10 +40,18 @@ async def transport(engine: Engine) -> AsyncIterator[Transport]:
 
 
 @pytest.mark.parametrize("size", [5, 100_000, 1 << 20])
-async def test_a_second_response_in_the_same_records_is_nobodys_answer(transport: Transport, size: int) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["in the same record", "in a record of its own"])
+async def test_a_second_response_in_the_same_segment_is_nobodys_answer(
+    transport: Transport, size: int, apart: bool
+) -> None:
     async def talk(stream: anyio.abc.ByteStream) -> None:
         await read_until(stream, END_OF_REQUEST)
-        await stream.send(http_response(200, LARGE[:size]) + http_response(200, b"somebody else's"))
+        answer, stray = http_response(200, LARGE[:size]), http_response(200, b"somebody else's")
+        if apart:
+            stream.extra(TLSAttribute.ssl_object).write(answer)  # goes out with what is sent next
+            await stream.send(stray)
+        else:
+            await stream.send(answer + stray)
         await read_until(stream, END_OF_REQUEST)
         await stream.send(http_response(200, b"own answer"))
 
