@@ -19,7 +19,8 @@ READ_BYTES = 64 << 10
 PIECE_BYTES = 256 << 10
 """A long body is handed on in such pieces: loops copy what they cannot send at once."""
 
-BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+"""What a connection raises that has ended, on any loop, with TLS or without."""
 
 
 class Connection(ABC):
@@ -36,8 +37,8 @@ class Connection(ABC):
 
     @classmethod
     @abstractmethod
-    async def over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
-        """Take a connected socket over and shake hands. Raises one of `BROKEN`, EndOfStream or ValueError."""
+    async def take_over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
+        """Take a connected socket over and shake hands. Raises one of `BROKEN`, or ValueError."""
 
     @abstractmethod
     async def send(self, head: bytes, body: bytes) -> None:
@@ -45,13 +46,16 @@ class Connection(ABC):
 
     @abstractmethod
     async def wait(self) -> None:
-        """Until the parser has been told more. Closes the connection when cancelled."""
+        """Until the parser has been told more. Closes the connection when cancelled.
+
+        Not to be called when the parser knows the end already: nobody would be left to say more.
+        """
 
     @abstractmethod
-    def quiet(self) -> bool:
-        """Nothing has come unasked, and no end. To be asked right before a request is sent."""
+    def still_good(self) -> bool:
+        """Nothing has come unasked, and no end. To be asked right before a request; if not, it must be closed."""
 
-    def rest(self, idle_s: float) -> None:
+    def park(self, idle_s: float) -> None:
         """The exchange is over. Where the loop can do that without a task, the connection closes after `idle_s`."""
         self.parser = None
 

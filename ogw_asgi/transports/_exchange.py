@@ -42,7 +42,7 @@ class Exchange:
         self._watched = False
         self._bytes_received = 0
         self.late_bytes = False
-        """TLS still held bytes of an earlier answer when this request was sent."""
+        """TLS still held bytes of an earlier answer, so nothing was sent."""
         self._unfinished: Any = None
         """The stream of a connection that is being made: nobody but us would close it."""
         self.step: Literal["connect", "tls", "request"] | None = None
@@ -97,7 +97,7 @@ class Exchange:
     @property
     def is_stray(self) -> bool:
         """Whether the head that was handed out lay there before the request was sent: it answers something else."""
-        return self._nothing_received or self.late_bytes
+        return self._nothing_received
 
     @property
     def _nothing_received(self) -> bool:
@@ -108,6 +108,8 @@ class Exchange:
         if not self._watched and not self._fresh and not self._multiplexed:
             # Of an earlier answer, and decrypted only now: they would be taken for the answer to what is sent here.
             self.late_bytes = holds_bytes(stream.get_extra_info("ssl_object"))
+            if self.late_bytes:
+                raise TransportFailure("protocol")
         self._watched = True
 
     def received(self, count: int) -> None:

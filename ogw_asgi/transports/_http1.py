@@ -6,6 +6,8 @@ nothing of an end of input, takes any status, version and transfer coding, and k
 
 from __future__ import annotations
 
+from typing import Any
+
 import httptools
 
 from .._values import Header
@@ -43,10 +45,10 @@ class ResponseParser:
         self.complete = self.reusable = False
         self.received_bytes = 0
         self.on_body = self._body.append  # called by httptools: no Python for each chunk
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
 
     @property
-    def waiting(self) -> bool:
+    def has_body(self) -> bool:
         """Something of the body is there to take."""
         return bool(self._body)
 
@@ -64,7 +66,7 @@ class ResponseParser:
         self._taken_bytes = min(self.received_bytes, self._taken_bytes + credit)
 
     def feed(self, data: bytes | memoryview) -> None:
-        if self.complete or self.failure:
+        if self._is_over():
             self.reusable = False  # nobody asked for this
             return
         if not self.received_bytes and not b"HTTP/".startswith(bytes(data[:5])):  # RTSP and ICE would be taken, too
@@ -85,14 +87,20 @@ class ResponseParser:
         if len(self._body) > PIECES:
             self._credit(0, len(self._body))
             self._body[:] = [b"".join(self._body)]
+        if self._is_over():
+            self._parser = None  # it knows us, and would keep us for the garbage collector
+
+    def _is_over(self) -> bool:
+        return self.complete or self.failure is not None
 
     def end(self, *, clean: bool) -> None:
         """The connection has ended; `clean` is a FIN. llhttp has no word for it."""
         self.reusable = False
         if clean and self._until_end and not self.failure:
             self.complete = True
-        elif not self.complete and not self.failure:
+        elif not self._is_over():
             self.failure = "reset"
+        self._parser = None
 
     # --- called by httptools ---
 

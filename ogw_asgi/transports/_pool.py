@@ -6,11 +6,10 @@ import time
 from weakref import WeakSet
 
 from ._connection import Connection
+from ._request import Origin
 
 KEEPALIVE_S = 4.0
 """Below the 5 s after which vLLM and uvicorn close idle connections, so that we are the first to let go."""
-
-Origin = tuple[str, str, int]
 
 
 class Pool:
@@ -21,25 +20,33 @@ class Pool:
         self._open: WeakSet[Connection] = WeakSet()
         self.closed = False
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Connection) -> bool:
+        """False if the pool has been closed meanwhile, and the connection with it."""
+        if self.closed:
+            connection.abort()
+            return False
         self._open.add(connection)
+        return True
 
     def take(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
         while idle:
             since_s, connection = idle.pop()
             # Bytes that lie there before the request is sent answer something else; and often it is the end.
-            if time.monotonic() - since_s < KEEPALIVE_S and connection.quiet():
+            if time.monotonic() - since_s < KEEPALIVE_S and connection.still_good():
                 return connection
             connection.abort()
         return None
 
     def put(self, origin: Origin, connection: Connection) -> None:
+        if self.closed:
+            connection.abort()
+            return
         now_s = time.monotonic()
         for idle in self._idle.values():
             while idle and now_s - idle[0][0] >= KEEPALIVE_S:
                 idle.pop(0)[1].abort()
-        connection.rest(KEEPALIVE_S)
+        connection.park(KEEPALIVE_S)
         self._idle.setdefault(origin, []).append((now_s, connection))
 
     def close(self) -> None:

@@ -14,6 +14,9 @@ UNREAD_BYTES = 64 << 10
 """With so much waiting for a slow reader the source is stopped; one more read may have come on top of it."""
 
 
+_NO_BUFFER = memoryview(b"")
+
+
 class ProtocolConnection(Connection, asyncio.BufferedProtocol):
     """See Connection."""
 
@@ -32,7 +35,7 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         self._buffer = memoryview(bytearray(READ_BYTES))
 
     @classmethod
-    async def over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
+    async def take_over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
         connection = cls(sock)
         loop = connection._loop
         raw, _ = await loop.create_connection(lambda: connection, sock=sock)
@@ -46,30 +49,33 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
                 raise
             upper.set_read_buffer_limits(high=16 * PIECE_BYTES)  # else it would resume what we have paused
             connection._transport = upper
+            connection._buffer = _NO_BUFFER
         return connection
 
     async def send(self, head: bytes, body: bytes) -> None:
         try:
             await self._send(head, memoryview(body))
-        except (OSError, RuntimeError):  # the latter is uvloop's word for a connection that is gone
+        except (ConnectionError, RuntimeError):  # the latter is uvloop's word for a connection that is gone
             self.unsent = True  # but what the peer may have said before is still to be read
+        except OSError:  # of our own system
+            self.abort()
 
     async def _send(self, head: bytes, body: memoryview) -> None:
         if self._transport is not self._raw:
             self._transport.writelines((head, body[:PIECE_BYTES]))
-            rest = body[PIECE_BYTES:]
+            left = body[PIECE_BYTES:]
         else:
-            sent = send_at_once(self._socket, head, body)  # nothing of ours is before it: see `quiet`
+            sent = send_at_once(self._socket, head, body)  # nothing of ours is before it: see `still_good`
             if sent < len(head):
                 self._transport.write(head[sent:])
-            rest = body[max(0, sent - len(head)) :]
-        while rest or not self._writing:
+            left = body[max(0, sent - len(head)) :]
+        while left or not self._writing:
             if self._answered() or self._transport.is_closing():
                 self.unsent = True
                 return
             if self._writing:
-                self._transport.write(rest[:PIECE_BYTES])
-                rest = rest[PIECE_BYTES:]
+                self._transport.write(left[:PIECE_BYTES])
+                left = left[PIECE_BYTES:]
             else:
                 await self.wait()
 
@@ -84,12 +90,12 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         finally:
             self._waiter = None
 
-    def quiet(self) -> bool:
+    def still_good(self) -> bool:
         # A server may have answered before it has read all: what is on its way still must not mix with what comes next.
         return not self.lost and not self._raw.get_write_buffer_size() and not readable(self._socket)
 
-    def rest(self, idle_s: float) -> None:
-        super().rest(idle_s)
+    def park(self, idle_s: float) -> None:
+        super().park(idle_s)
         self._resume()
         self._idle_since_s = self._loop.time()
         if self._timer is None:
@@ -100,7 +106,7 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         self._transport.abort()
 
     def _expire(self, idle_s: float) -> None:
-        self._timer = None  # set anew by `rest` if it is busy: so there is one timer, not one for each exchange
+        self._timer = None  # set anew by `park` if it is busy: so there is one timer, not one for each exchange
         if self.parser is None and not self.lost:
             left_s = self._idle_since_s + idle_s - self._loop.time()
             if left_s > 0:
@@ -118,7 +124,7 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         super()._end(clean=clean)
         if self._timer is not None:
             self._timer.cancel()
-        self._buffer = memoryview(b"")  # the pool may know this connection for longer
+        self._buffer = _NO_BUFFER  # the pool may know this connection for longer
         self._wake()
 
     def _wake(self) -> None:
@@ -150,6 +156,8 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         self._end(clean=True)
+        if self.parser is None:
+            self.abort()  # asyncio would wait until all is sent that nobody reads any more
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(clean=False)
@@ -169,8 +177,5 @@ class _AboveTLS(asyncio.Protocol):
     """
 
     def __init__(self, connection: ProtocolConnection) -> None:
-        self.data_received = connection.data_received  # type: ignore[method-assign]
-        self.eof_received = connection.eof_received  # type: ignore[method-assign]
-        self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
-        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
+        for name in ("data_received", "eof_received", "connection_lost", "pause_writing", "resume_writing"):
+            setattr(self, name, getattr(connection, name))

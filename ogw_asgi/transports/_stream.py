@@ -17,21 +17,23 @@ from ._socket import SocketStream, close, holds_bytes, readable, send_at_once
 class StreamConnection(Connection):
     """See Connection."""
 
-    def __init__(self, sock: socket.socket, stream: ByteStream) -> None:
+    def __init__(self, sock: socket.socket, lower: _Stoppable, stream: ByteStream) -> None:
         self._socket = sock
+        self._lower = lower
         self._stream = stream
         self._tls: ssl.SSLObject | None = stream.extra(TLSAttribute.ssl_object, None)
 
     @classmethod
-    async def over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
+    async def take_over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
+        lower = _Stoppable(sock)
+        stream: ByteStream = lower
         try:
-            stream: ByteStream = SocketStream(sock)
             if tls is not None:
-                stream = await TLSStream.wrap(stream, hostname=host, ssl_context=tls, standard_compatible=False)
+                stream = await TLSStream.wrap(lower, hostname=host, ssl_context=tls, standard_compatible=False)
         except BaseException:
             close(sock)
             raise
-        return cls(sock, stream)
+        return cls(sock, lower, stream)
 
     async def send(self, head: bytes, body: bytes) -> None:
         try:
@@ -44,8 +46,10 @@ class StreamConnection(Connection):
                 await self._stream.send(head + body[:start])
                 if start < len(body):
                     await self._send_or_be_answered(b"", body, start)
-        except BROKEN:
+        except (ConnectionError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
             self.unsent = True  # but what the peer may have said before is still to be read
+        except OSError:  # of our own system
+            self.abort()
         except BaseException:
             self.abort()
             raise
@@ -57,13 +61,15 @@ class StreamConnection(Connection):
                 while not self._answered():
                     await self._read()
                 self.unsent = True
-                group.cancel_scope.cancel()
+                self._lower.stop_sending()
 
             group.start_soon(listen)
             try:
                 if head:
                     await self._stream.send(head)
                 for begin in range(start, len(body), PIECE_BYTES):
+                    if self.unsent:
+                        break
                     await self._stream.send(body[begin : begin + PIECE_BYTES])
             except BROKEN:
                 self.unsent = True
@@ -85,9 +91,27 @@ class StreamConnection(Connection):
         except BROKEN:
             self._end(clean=False)
 
-    def quiet(self) -> bool:
+    def still_good(self) -> bool:
         return not self.lost and not readable(self._socket) and not holds_bytes(self._tls)
 
     def abort(self) -> None:
         super().abort()
         close(self._socket)
+
+
+class _Stoppable(SocketStream):
+    """A socket whose `send` can be made to return: cancelled within it, anyio's TLS would take no byte any more."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._sending = anyio.CancelScope()
+        self._stopped = False
+
+    async def send(self, item: bytes) -> None:
+        if not self._stopped:
+            with anyio.CancelScope() as self._sending:
+                await super().send(item)
+
+    def stop_sending(self) -> None:
+        self._stopped = True
+        self._sending.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Callable
@@ -47,7 +48,8 @@ def choose(name: EngineName) -> Engine:
     Raises ConfigurationError, naming the package to install.
     """
     if name in ("auto", "native"):
-        if _has_httptools():
+        # On Windows what waits in the socket may have been read already, unseen: there it is taken by name alone.
+        if _has_httptools() and (name == "native" or os.name == "posix"):
             from .native import NativeTransport
 
             return Engine("native", NativeTransport, _trust_the_public_authorities)
@@ -75,4 +77,6 @@ def _trust_the_public_authorities() -> ssl.SSLContext:
     # Those that httpx trusts. To import httpx, or httpx2, for them takes longer than all the rest of a start.
     context = ssl.create_default_context(cafile=certifi.where())
     context.set_alpn_protocols(["http/1.1"])
+    # Else SSLKEYLOGFILE in the environment would have the secrets of every connection.
+    context.keylog_filename = None  # type: ignore[assignment]
     return context

@@ -1,6 +1,6 @@
 """The engine over an `httpx` or `httpx2` AsyncClient: the default of a bare install, and for clients that users bring.
 
-The one file that imports either library. Both have the same shape, so this speaks to the shape (`Library`) and is told
+The one file that imports either library. Both have the same shape, so this speaks to the shape and is told
 which one at run time. Own clients have no pool limits: httpcore's pool never recovers from a storm of cancellations
 while it is contended (encode/httpcore issue 1093), and the gateway bounds concurrency by itself.
 """
@@ -75,23 +75,29 @@ def preferred_library() -> Any:
 
 def make_ssl_context(library: Any) -> ssl.SSLContext:
     """The library's own context, without the environment. Loading the authorities takes long: once per gateway."""
-    return cast(ssl.SSLContext, library.create_ssl_context(trust_env=False))
+    context = cast(ssl.SSLContext, library.create_ssl_context(trust_env=False))
+    context.keylog_filename = None  # type: ignore[assignment]  # SSLKEYLOGFILE, which trust_env forgets
+    return context
 
 
 def is_client(client: object) -> bool:
     """Whether this is an AsyncClient of either library (compared by name: neither need be installed)."""
-    return any(
-        base.__name__ == "AsyncClient" and base.__module__.split(".")[0] in ("httpx", "httpx2")
-        for base in type(client).__mro__
-    )
+    return _root_of(client) is not None
 
 
-def _library_of(client: object) -> Any:
+def _root_of(client: object) -> str | None:
     for base in type(client).__mro__:
         root = base.__module__.split(".")[0]
         if base.__name__ == "AsyncClient" and root in ("httpx", "httpx2"):
-            return importlib.import_module(root)
-    raise ConfigurationError("client= must be an httpx.AsyncClient or an httpx2.AsyncClient")
+            return root
+    return None
+
+
+def _library_of(client: object) -> Any:
+    root = _root_of(client)
+    if root is None:
+        raise ConfigurationError("client= must be an httpx.AsyncClient or an httpx2.AsyncClient")
+    return importlib.import_module(root)
 
 
 class HTTPXTransport:
@@ -154,9 +160,11 @@ class HTTPXTransport:
                 message.stream = self._body_type(request.body)
                 response = await self._client.send(message, stream=True, follow_redirects=False)
         except TransportFailure:
+            if resend and exchange.late_bytes:
+                return None
             raise
         except Exception as error:
-            if resend and (exchange.is_stale(error) or exchange.late_bytes):
+            if resend and exchange.is_stale(error):
                 return None
             raise TransportFailure(self._kind(error, exchange.step)) from None
         finally:
@@ -169,9 +177,8 @@ class HTTPXTransport:
                 await close(stream)
             raise TransportFailure("reset")
         if exchange.is_stray:
+            # Not sent again: this one has gone out, on a connection that lives.
             await close(response)
-            if resend:
-                return None
             raise TransportFailure("protocol")
         head = sum(len(name) + len(value) + 4 for name, value in response.headers.raw)
         if head > self._head_bytes:

@@ -6,34 +6,24 @@ It knows no proxy, no redirect, no cookie, no compression and no environment, so
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import anyio
+import anyio.lowlevel
 
 from .._values import Header, UpstreamRequest
 from ._connection import BROKEN, Connection
 from ._http1 import ResponseParser
-from ._pool import Origin, Pool
+from ._pool import Pool
 from ._protocol import ProtocolConnection
+from ._request import Origin, Route, read_url, write_head
 from ._stream import StreamConnection
-from .base import OWN_HEADERS, TransportFailure
+from .base import TransportFailure
 from .dial import Dialer
 
 ROUTES = 256
-
-_URL = re.compile(r"[!-~]+")
-_HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*")
-
-
-class _Route(NamedTuple):
-    """What is the same for every request to one URL."""
-
-    origin: Origin
-    prefix: bytes
+"""So many URLs are remembered; then all are forgotten, for classic Azure deployments are named by callers."""
 
 
 class NativeTransport:
@@ -47,11 +37,12 @@ class NativeTransport:
         self._keepalive = keepalive
         self._dialer = Dialer() if dialer is None else dialer
         self._pool = Pool()
-        self._routes: dict[str, _Route] = {}
+        self._routes: dict[str, Route] = {}
 
     async def open(self, request: UpstreamRequest) -> _Response:
         route = self._routes.get(request.url) or self._route(request.url)
-        head = _head(route, request)
+        head = write_head(route, request.headers, len(request.body))
+        await anyio.lowlevel.checkpoint_if_cancelled()  # nothing is sent for somebody who has left
         connection = self._pool.take(route.origin)
         if connection is not None:
             parser = await self._exchange(connection, head, request.body)
@@ -69,12 +60,10 @@ class NativeTransport:
             sock = await self._dialer.dial(host, port)
             tls = self._tls if scheme == "https" else None
             try:
-                connection = await _kind_of_connection().over(sock, tls, host)
-            except (*BROKEN, anyio.EndOfStream, ValueError):  # ValueError: a name that no certificate can be for
+                connection = await _kind_of_connection().take_over(sock, tls, host)
+            except (*BROKEN, ValueError):  # ValueError: a name that no certificate can be for
                 raise TransportFailure("connect" if tls is None else "tls") from None
-            self._pool.add(connection)
-            if self._pool.closed:
-                connection.abort()
+            if not self._pool.add(connection):
                 raise TransportFailure("connect")
             return connection
         raise TransportFailure("connect_timeout")
@@ -87,28 +76,16 @@ class NativeTransport:
             await connection.wait()
         return parser
 
-    def _answer(self, route: _Route, connection: Connection, parser: ResponseParser) -> _Response:
+    def _answer(self, route: Route, connection: Connection, parser: ResponseParser) -> _Response:
         if not parser.status:
             connection.abort()
             raise TransportFailure(parser.failure or "protocol")
         return _Response(connection, parser, route.origin, self._pool if self._keepalive else None)
 
-    def _route(self, url: str) -> _Route:
-        try:
-            parts = urlsplit(url)
-            scheme, host, port = parts.scheme, parts.hostname or "", parts.port
-        except ValueError:
-            raise TransportFailure("connect") from None
-        if scheme not in ("http", "https") or not host or port == 0 or "@" in parts.netloc or not _URL.fullmatch(url):
-            raise TransportFailure("connect")
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        default = 443 if scheme == "https" else 80
-        shown = f"[{host.partition('%')[0]}]" if ":" in host else host  # a zone is nobody else's business (RFC 6874)
-        netloc = shown if port in (None, default) else f"{shown}:{port}"
-        route = _Route((scheme, host, port or default), f"POST {path} HTTP/1.1\r\nhost: {netloc}\r\n".encode())
+    def _route(self, url: str) -> Route:
         if len(self._routes) >= ROUTES:
             self._routes.clear()
-        self._routes[url] = route
+        route = self._routes[url] = read_url(url)
         return route
 
     async def aclose(self) -> None:
@@ -117,25 +94,11 @@ class NativeTransport:
 
 def _kind_of_connection() -> type[ProtocolConnection | StreamConnection]:
     try:
-        asyncio.get_running_loop()
+        # Not the running loop: trio in guest mode has one beneath it.
+        on_asyncio = asyncio.current_task() is not None
     except RuntimeError:
-        return StreamConnection
-    return ProtocolConnection
-
-
-def _head(route: _Route, request: UpstreamRequest) -> bytes:
-    """Raises TransportFailure("protocol") for what would end a line or the head, or contradict what is ours to say."""
-    try:
-        block = b"".join([b"%b: %b\r\n" % header for header in request.headers])
-    except TypeError:  # str, from a provider class of somebody's own
-        raise TransportFailure("protocol") from None
-    if (
-        block.count(b"\n") != len(request.headers)
-        or not _HEADERS.fullmatch(block)
-        or not OWN_HEADERS.isdisjoint([name.lower() for name, _ in request.headers])
-    ):
-        raise TransportFailure("protocol")
-    return b"%b%bcontent-length: %d\r\n\r\n" % (route.prefix, block, len(request.body))
+        on_asyncio = False
+    return ProtocolConnection if on_asyncio else StreamConnection
 
 
 class _Response:
@@ -158,7 +121,7 @@ class _Response:
 
     async def __anext__(self) -> bytes:
         parser = self._parser
-        while not parser.waiting:
+        while not parser.has_body:
             if parser.failure:
                 self._connection.abort()
                 raise TransportFailure(parser.failure)
@@ -172,8 +135,8 @@ class _Response:
             return
         self._closed = True
         connection, parser, pool = self._connection, self._parser, self._pool
-        reusable = parser.complete and parser.reusable and not parser.waiting
-        if pool and reusable and not pool.closed and not connection.lost and not connection.unsent:
+        reusable = parser.complete and parser.reusable and not parser.has_body
+        if pool and reusable and not connection.lost and not connection.unsent:
             pool.put(self._origin, connection)
         else:
             connection.abort()

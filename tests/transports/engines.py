@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ogw_asgi._values import Header, UpstreamRequest
 from ogw_asgi.testing import http_head, http_response
 from ogw_asgi.transports.base import FailureKind, Transport, TransportFailure
+from ogw_asgi.transports.dial import Dialer
 from ogw_asgi.transports.httpx import HTTPXTransport, load_library
 from ogw_asgi.transports.native import NativeTransport
 
@@ -47,18 +48,28 @@ class Engine:
 
 def _httpx(name: str, idle_clock: str) -> Engine:
     def make(
-        *, verify: ssl.SSLContext = NO_AUTHORITIES, head_bytes: int = HEAD_BYTES, keepalive: bool = True
+        *,
+        verify: ssl.SSLContext = NO_AUTHORITIES,
+        head_bytes: int = HEAD_BYTES,
+        keepalive: bool = True,
+        dialer: Dialer | None = None,
     ) -> Transport:
-        return HTTPXTransport.make(load_library(name), verify, head_bytes=head_bytes, keepalive=keepalive)
+        return HTTPXTransport.make(
+            load_library(name), verify, head_bytes=head_bytes, keepalive=keepalive, dialer=dialer
+        )
 
     importlib.import_module(idle_clock)
     return Engine(make=make, idle_clock=idle_clock)
 
 
 def _native(
-    *, verify: ssl.SSLContext = NO_AUTHORITIES, head_bytes: int = HEAD_BYTES, keepalive: bool = True
+    *,
+    verify: ssl.SSLContext = NO_AUTHORITIES,
+    head_bytes: int = HEAD_BYTES,
+    keepalive: bool = True,
+    dialer: Dialer | None = None,
 ) -> Transport:
-    return NativeTransport(verify, head_bytes=head_bytes, keepalive=keepalive)
+    return NativeTransport(verify, head_bytes=head_bytes, keepalive=keepalive, dialer=dialer)
 
 
 ENGINES: Mapping[str, Engine] = {
@@ -86,6 +97,11 @@ def _read_as(h11: Outcome, *, native: Outcome) -> dict[str, Outcome]:
 
 
 _CHUNKED_HELLO = b"5\r\nhello\r\n0\r\n\r\n"
+
+_UNSEEN = (
+    "httpcore has them in a buffer that nobody else can see. That they answer nothing shows when the next request has "
+    "gone out, which therefore fails, and is not sent again; it never gets them. Native sees them and closes"
+)
 
 DIFFERENCES: Mapping[str, Difference] = {
     "a length beside chunks": Difference(
@@ -124,10 +140,21 @@ DIFFERENCES: Mapping[str, Difference] = {
         "as a head that does not end. Either way the next provider is asked",
         first=_read_as((200, b"hello"), native="protocol"),
     ),
+    "a second response behind the first": Difference(
+        answer=OK + http_response(200, b"somebody else's"),
+        reason=_UNSEEN,
+        first=_read_as((200, b"hello"), native=(200, b"hello")),
+        second=_read_as("protocol", native=(200, b"own answer")),
+    ),
+    "the head of a second response behind the first": Difference(
+        answer=OK + http_head(200, {"content-length": "9"}),
+        reason=_UNSEEN,
+        first=_read_as((200, b"hello"), native=(200, b"hello")),
+        second=_read_as("protocol", native=(200, b"own answer")),
+    ),
     "bytes beyond the length that are no whole head": Difference(
         answer=OK + b"extra",
-        reason="httpcore has them in a buffer that nobody else can see, so the answer that follows cannot be told from "
-        "them: it fails, and is never taken for another one. A whole stray head is found by all, see test_connections",
+        reason=_UNSEEN,
         first=_read_as((200, b"hello"), native=(200, b"hello")),
         second=_read_as("protocol", native=(200, b"own answer")),
     ),

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ogw_asgi.testing import Hang, OnAccept, RawScript, RawUpstream, Wait, chunked, http_head
+from ogw_asgi.testing import Hang, OnAccept, RawScript, RawUpstream, chunked, http_head
 from ogw_asgi.transports.base import Transport
 
 from .engines import OK, fetch, outcome, request_to
@@ -177,32 +177,3 @@ async def test_after_a_storm_of_cancellations_nothing_is_left_and_everything_wor
                 assert await outcome(transport, request_to(server.url)) == (200, b"ab")
             await transport.aclose()
             await server.peer_closed(server.connections)
-
-
-async def test_a_slow_reader_makes_the_source_stop(transport: Transport) -> None:
-    piece, pieces = b"x" * (64 << 10), 640  # 40 MiB
-
-    class Written:
-        count = 0
-
-        async def wait(self) -> None:
-            self.count += 1
-
-    written = Written()
-    steps = [step for _ in range(pieces) for step in (piece, Wait(written))]
-    with anyio.fail_after(10):
-        async with RawUpstream([http_head(200, {"content-length": str(len(piece) * pieces)}), *steps]) as server:
-            response = await transport.open(request_to(server.url))
-            chunks = response.chunks()
-            received = len(await anext(chunks))
-            before = -1
-            while before != written.count:  # until a look around finds that nothing has moved since the last
-                before = written.count
-                for _ in range(10):
-                    await anyio.wait_all_tasks_blocked()
-            # The buffers of the kernel hold most of this; an engine that read ahead would take it all.
-            assert written.count * len(piece) < 20 << 20
-            async for chunk in chunks:
-                received += len(chunk)
-            await response.aclose()
-    assert received == len(piece) * pieces

@@ -203,21 +203,6 @@ async def test_a_reused_connection_that_gave_a_byte_is_not_asked_again(
             assert await outcome(transport, request_to(server.url)) == (200, b"own answer")
 
 
-STRAY: dict[str, bytes] = {
-    "a second response": http_response(200, b"somebody else's"),
-    "the head of a second response": http_head(200, {"content-length": "9"}),
-}
-
-
-@pytest.mark.parametrize("stray", STRAY.values(), ids=STRAY)
-async def test_bytes_after_the_end_of_an_answer_are_nobodys_answer(transport: Transport, stray: bytes) -> None:
-    with anyio.fail_after(5):
-        async with RawUpstream([OK + stray], [OWN]) as server:
-            assert await outcome(transport, request_to(server.url)) == (200, b"hello")
-            for _ in range(3):
-                assert await outcome(transport, request_to(server.url)) == (200, b"own answer")
-
-
 async def test_a_stray_byte_that_comes_while_the_connection_is_idle_ends_it(transport: Transport) -> None:
     idle = anyio.Event()
     with anyio.fail_after(5):

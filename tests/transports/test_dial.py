@@ -25,7 +25,7 @@ from ogw_asgi.transports.base import TransportFailure
 from ogw_asgi.transports.dial import Dialer
 from ogw_asgi.transports.httpx import HTTPXTransport, load_library
 
-from .engines import HEAD_BYTES, NO_AUTHORITIES, OK, outcome, request_to
+from .engines import HEAD_BYTES, NO_AUTHORITIES, OK, Engine, outcome, request_to
 from .servers import black_hole, tls_server
 
 pytestmark = pytest.mark.anyio
@@ -330,7 +330,7 @@ async def test_a_name_that_led_into_silence_is_looked_up_anew(names: Names) -> N
     assert names.asked == 2
 
 
-# --- the engines over httpcore ---
+# --- the engines ---
 
 
 @pytest.fixture(params=["httpx", "httpx2"])
@@ -338,13 +338,13 @@ def library(request: pytest.FixtureRequest) -> Any:
     return load_library(request.param)
 
 
-def engine(library: Any, verify: ssl.SSLContext = NO_AUTHORITIES) -> HTTPXTransport:
-    return HTTPXTransport.make(library, verify, head_bytes=HEAD_BYTES, dialer=Dialer())
+def over_httpcore(library: Any) -> HTTPXTransport:
+    return HTTPXTransport.make(library, NO_AUTHORITIES, head_bytes=HEAD_BYTES, dialer=Dialer())
 
 
-async def test_an_engine_reaches_the_second_address_when_the_first_is_dead(library: Any, names: Names) -> None:
+async def test_an_engine_reaches_the_second_address_when_the_first_is_dead(engine: Engine, names: Names) -> None:
     names.ips = [SECOND, FIRST]
-    transport = engine(library)
+    transport = engine.make(dialer=Dialer())
     with anyio.fail_after(5):
         async with RawUpstream([OK]) as server:
             url = server.url.replace(FIRST, NAME)
@@ -357,7 +357,7 @@ async def test_an_engine_reaches_the_second_address_when_the_first_is_dead(libra
 
 @pytest.mark.parametrize(("certified", "expected"), [(NAME, (200, b"hello")), (FIRST, "tls")])
 async def test_the_certificate_must_be_the_names_not_the_addresss(
-    library: Any, names: Names, certified: str, expected: object
+    engine: Engine, names: Names, certified: str, expected: object
 ) -> None:
     names.ips = [FIRST]
     authority = trustme.CA()
@@ -366,7 +366,7 @@ async def test_the_certificate_must_be_the_names_not_the_addresss(
     authority.issue_cert(certified).configure_cert(server_context)
     shown = []
     server_context.sni_callback = lambda _, name, __: shown.append(name)
-    transport = engine(library, trust)
+    transport = engine.make(verify=trust, dialer=Dialer())
     with anyio.fail_after(5):
         async with tls_server(server_context) as server:
             assert await outcome(transport, request_to(server.url(NAME))) == expected
@@ -374,15 +374,15 @@ async def test_the_certificate_must_be_the_names_not_the_addresss(
     assert shown == [NAME]
 
 
-async def test_a_name_server_that_hangs_ends_at_the_connect_limit(library: Any, names: Names) -> None:
+async def test_a_name_server_that_hangs_ends_at_the_connect_limit(engine: Engine, names: Names) -> None:
     names.gate.clear()
-    transport = engine(library)
+    transport = engine.make(dialer=Dialer())
     with anyio.fail_after(5):
         assert await outcome(transport, request_to(f"http://{NAME}", connect_s=0.05)) == "connect_timeout"
         await transport.aclose()
 
 
-async def test_a_server_that_talks_before_it_is_asked_does_not_fill_the_memory(library: Any) -> None:
+async def test_a_server_that_talks_before_it_is_asked_does_not_fill_the_memory(engine: Engine) -> None:
     sent = 0
 
     async def talk(stream: SocketStream) -> None:
@@ -394,7 +394,7 @@ async def test_a_server_that_talks_before_it_is_asked_does_not_fill_the_memory(l
                     await stream.send(b"x" * 65536)
                     sent += 65536
 
-    transport = engine(library)
+    transport = engine.make(dialer=Dialer())
     with anyio.fail_after(5):
         async with await anyio.create_tcp_listener(local_host=FIRST) as listener, anyio.create_task_group() as group:
             group.start_soon(listener.serve, talk)
@@ -428,8 +428,8 @@ async def test_a_connection_can_be_looked_at(library: Any) -> None:
             assert stream.get_extra_info("anything else") is None
 
 
-async def test_closing_an_engine_ends_what_its_connections_are_doing(library: Any) -> None:
-    transport = engine(library)
+async def test_closing_an_engine_ends_what_its_connections_are_doing(engine: Engine) -> None:
+    transport = engine.make(dialer=Dialer())
     outcomes = []
     with anyio.fail_after(5):
         async with RawUpstream([Hang()]) as server, anyio.create_task_group() as group:

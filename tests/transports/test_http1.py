@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +40,7 @@ def parse(pieces: Iterable[bytes], *, end: bool | None = None, head_bytes: int =
     body = b""
     for piece in pieces:
         parser.feed(piece)
-        if parser.waiting:
+        if parser.has_body:
             body += parser.take()
     if end is not None:
         parser.end(clean=end)
@@ -257,7 +259,7 @@ def test_framing_without_end_breaks_the_body(begin: bytes, again: bytes) -> None
         parser.feed(again)
         fed += len(again)
         assert fed <= OVERHEAD_BYTES + len(again)
-        assert not parser.waiting
+        assert not parser.has_body
     assert parser.failure == "reset"
     assert len(parser.headers) == 1
 
@@ -270,7 +272,7 @@ def test_extensions_between_tiny_chunks_break_the_body_too() -> None:
     while not parser.failure:
         parser.feed(chunk)
         fed += len(chunk)
-        if parser.waiting:
+        if parser.has_body:
             parser.take()
         assert fed <= OVERHEAD_BYTES * 2
     assert parser.failure == "reset"
@@ -326,6 +328,23 @@ def test_tiny_chunks_without_end_are_a_body_like_any_other() -> None:
         parser.feed(chunked(*[b"x"] * 1000))
         received += len(parser.take())
     assert (received, parser.failure) == (2_000_000, None)
+
+
+# --- what is left of it ---
+
+
+@pytest.mark.parametrize("wire", [OK, http_head(200) + b"left half-way", b"garbage"], ids=["whole", "cut", "garbage"])
+def test_nothing_waits_for_the_garbage_collector(wire: bytes) -> None:
+    gc.disable()
+    try:
+        parser = ResponseParser(HEAD_BYTES)
+        gone = weakref.ref(parser)
+        parser.feed(wire)
+        parser.end(clean=False)
+        del parser
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 # --- any bytes at all ---

@@ -31,17 +31,24 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 async def test_the_last_word_ends_the_upload_though_the_server_stays_and_reads_no_more(
     engine: Engine, trusting: ssl.SSLContext, tls: bool
 ) -> None:
-    done = anyio.Event()
+    opened, done = anyio.Event(), anyio.Event()
 
     async def talk(stream: anyio.abc.ByteStream) -> None:
         await read_until(stream, b"\r\n\r\n")
-        await stream.send(TOO_LARGE)
+        head, blank, body = TOO_LARGE.partition(b"\r\n\r\n")
+        await stream.send(head + blank)
+        await opened.wait()
+        await stream.send(body)
         await done.wait()
 
     transport = engine.make(verify=trusting)
     with anyio.fail_after(5):
         async with server_of(talk, context(tls)) as url:
-            assert await outcome(transport, request_to(url, body=BODY)) == (413, b"too large")
+            response = await transport.open(request_to(url, body=BODY))
+            opened.set()
+            assert response.status == 413
+            assert b"".join([chunk async for chunk in response.chunks()]) == b"too large"
+            await response.aclose()
             done.set()
             await transport.aclose()
 

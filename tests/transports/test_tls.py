@@ -61,8 +61,8 @@ async def test_a_second_response_in_the_same_segment_is_nobodys_answer(
                 # In one turn of the loop after the other: nothing but the engine itself may notice in between.
                 first = await outcome(transport, request_to(url))
                 second = await outcome(transport, request_to(url))
-                for answer in (first, second):
-                    assert answer in ((200, LARGE[:size]), (200, b"own answer"))
+                for answer in (first, second):  # over httpcore it may fail: see DIFFERENCES
+                    assert answer in ((200, LARGE[:size]), (200, b"own answer"), "protocol")
 
 
 @pytest.mark.parametrize("slow", [False, True], ids=["fast reader", "slow reader"])
