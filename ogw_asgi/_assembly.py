@@ -23,7 +23,7 @@ def by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
     named: dict[str, Provider] = {}
     if isinstance(providers, Provider):
         raise ConfigurationError("providers: expected a list of providers, not one")
-    for provider in providers:
+    for provider in settings.listed(providers, "providers"):
         if not isinstance(provider, Provider):
             raise ConfigurationError("providers: expected OpenAI(...), Azure(...), VLLM(...) or OpenAICompatible(...)")
         if provider.name in named:
@@ -35,8 +35,6 @@ def by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
 
 
 def catalogue(providers: Mapping[str, Provider], sequence: Sequence[str] | None) -> Catalogue:
-    if isinstance(sequence, str):
-        raise ConfigurationError("failover_sequence: expected a sequence of names, not one string")
     facts = {
         provider.name: ProviderFacts(
             name=provider.name,
@@ -47,7 +45,9 @@ def catalogue(providers: Mapping[str, Provider], sequence: Sequence[str] | None)
         )
         for provider in providers.values()
     }
-    default = None if sequence is None else tuple(settings.read_target(item) for item in sequence)
+    default = None
+    if sequence is not None:
+        default = tuple(settings.read_target(item) for item in settings.listed(sequence, "failover_sequence"))
     book = Catalogue(facts, default)
     _warn_of_the_unasked(book)
     return book
@@ -68,6 +68,12 @@ def _warn_of_the_unasked(book: Catalogue) -> None:
 
 def allow_list(providers: Mapping[str, Provider]) -> Callable[[Endpoint], bool]:
     vllm = providers.get("vllm")
+    for provider in providers.values():
+        if isinstance(provider, VLLM) and provider.allowed_endpoints and provider is not vllm:
+            logging.getLogger("ogw_asgi").warning(
+                "allowed_endpoints_unused provider=%s: callers can name servers of the provider 'vllm' alone",
+                provider.name,
+            )
     return AllowList.parse(vllm.allowed_endpoints if isinstance(vllm, VLLM) else (), read_endpoint).allows
 
 

@@ -78,3 +78,5 @@ class _Handover(Response):
         full = scope["path"]
         root = full[: len(full) - len(self._path)] if full.endswith(self._path) else ""
         await self._gateway({**scope, "root_path": root}, receive, send)
+        if self.background is not None:  # FastAPI puts there what dependencies have added
+            await self.background()

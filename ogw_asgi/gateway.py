@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -97,7 +97,7 @@ class Gateway:
         self._limits = settings.check_limits(Limits() if limits is None else limits)
         settings.check_breaker(Breaker() if breaker is None else breaker)
         settings.check_stream_break(on_stream_break)
-        self._failover_on = settings.check_failover_on(frozenset(failover_on))
+        self._failover_on = settings.check_failover_on(failover_on)
         self.success_status = settings.check_success_status(success_status)
         settings.check_engine(engine)
         settings.check_authenticator(authenticate)
@@ -228,8 +228,9 @@ class Gateway:
     async def _close(self) -> None:
         opened, self._opened = self._opened, None
         if opened is not None and opened.loop == current_token():
-            for transport in opened.transports:
-                await transport.aclose()
+            async with AsyncExitStack() as closing:  # all of them, whatever one of them raises
+                for transport in opened.transports:
+                    closing.push_async_callback(transport.aclose)
 
     def _announce(self) -> None:
         names = [describe(provider) for provider in self._providers.values()]

@@ -87,10 +87,18 @@ def check_success_status(status: int) -> int:
     return status
 
 
-def check_failover_on(reasons: frozenset[str]) -> frozenset[str]:
-    if not reasons <= FAILOVER_ON:
+def listed(value: Any, what: str) -> list[Any]:
+    """The items of a list, tuple, set...; a string is not meant as the list of its characters."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{what}: expected a list")
+    return list(value)
+
+
+def check_failover_on(reasons: Iterable[str]) -> frozenset[str]:
+    checked = frozenset(listed(reasons, "failover_on"))
+    if not checked <= FAILOVER_ON:
         raise ConfigurationError(f"failover_on: expected a subset of {sorted(FAILOVER_ON)}")
-    return reasons
+    return checked
 
 
 def check_authenticator(authenticate: object) -> None:
@@ -99,15 +107,15 @@ def check_authenticator(authenticate: object) -> None:
 
 
 def check_sinks(sinks: Iterable[Any]) -> list[Any]:
-    checked = list(sinks)
+    checked = listed(sinks, "sinks")
     if not all(callable(getattr(sink, "on_event", None)) for sink in checked):
         raise ConfigurationError("sinks: expected objects with a method on_event")
     return checked
 
 
 def check_names(names: Iterable[Any]) -> list[str]:
-    checked = [] if isinstance(names, str) else list(names)
-    if isinstance(names, str) or not all(isinstance(name, str) and name for name in checked):
+    checked = listed(names, "models")
+    if not all(isinstance(name, str) and name for name in checked):
         raise ConfigurationError("models: expected a list of non-empty names")
     return checked
 

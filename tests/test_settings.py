@@ -65,6 +65,14 @@ def refusal(build: Callable[[], object]) -> str:
         ({"models": "gpt-4o"}, "models"),
         ({"models": [""]}, "models"),
         ({"models": [7]}, "models"),
+        ({"providers": None}, "providers"),
+        ({"providers": 7}, "providers"),
+        ({"providers": [OpenAI()], "failover_sequence": 7}, "failover_sequence"),
+        ({"failover_on": None}, "failover_on"),
+        ({"models": None}, "models"),
+        ({"sinks": None}, "sinks"),
+        ({"sinks": 7}, "sinks"),
+        ({"engine": None}, "engine"),
         ({"engine": "aiohttp"}, "engine"),
         ({"engine": "json"}, "engine"),
         ({"authenticate": {"team-a": [SECRET]}}, "authenticate"),
@@ -148,6 +156,16 @@ def test_one_string_is_no_list_of_origins() -> None:
         (lambda: OpenAI(ssl_context="ca.pem"), "openai: ssl_context"),  # type: ignore[arg-type]
         (lambda: VLLM(ssl_context=True), "vllm: ssl_context"),  # type: ignore[arg-type]
         (lambda: Azure(endpoint=FAR, client=object(), ssl_context=CONTEXT), "ssl_context"),  # type: ignore[arg-type]
+        (lambda: OpenAI(name=7), "name"),  # type: ignore[arg-type]
+        (lambda: OpenAI(base_url=7), "openai: base_url"),  # type: ignore[arg-type]
+        (lambda: OpenAI(headers=["a"]), "openai: headers"),  # type: ignore[arg-type]
+        (lambda: OpenAI(headers={"x-a": 1}), "openai: headers"),  # type: ignore[dict-item]
+        (lambda: OpenAICompatible("own", base_url=""), "own: base_url"),
+        (lambda: OpenAICompatible("own", base_url=None), "own: base_url"),  # type: ignore[arg-type]
+        (lambda: Azure(endpoint=7), "azure: endpoint"),  # type: ignore[arg-type]
+        (lambda: Azure(endpoint=FAR, api_version=7), "azure: api_version"),  # type: ignore[arg-type]
+        (lambda: VLLM(endpoint=7), "vllm: endpoint"),  # type: ignore[arg-type]
+        (lambda: VLLM(allowed_endpoints=7), "vllm: allowed_endpoints"),  # type: ignore[arg-type]
         (lambda: OpenAI(base_url="api.openai.com"), "openai: base_url"),
         (lambda: OpenAI(base_url="ftp://api.test"), "openai: base_url"),
         (lambda: OpenAI(base_url="https://"), "openai: base_url"),

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from .._values import NO_MODELS, Header, Target
 from ..exceptions import ConfigurationError
-from .base import Client, KeySource, Provider, Unservable, check_url
+from .base import Client, KeySource, Provider, Unservable, check_url, is_text
 
 # Deployment names become part of a path, and the caller may have written them: nothing that a path could understand.
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -48,7 +48,7 @@ class Azure(Provider):
         if not endpoint:
             raise ConfigurationError(f"{name}: endpoint: expected an absolute http(s) URL")
         resource = check_url(endpoint, f"{name}: endpoint").removesuffix("/v1").removesuffix("/openai")
-        if api_version is not None and not _API_VERSION.match(api_version):
+        if api_version is not None and not (is_text(api_version) and _API_VERSION.match(api_version)):
             raise ConfigurationError(f"{name}: api_version: expected YYYY-MM-DD or YYYY-MM-DD-preview, or none for v1")
         self.api_version = api_version
         self._bearer = callable(api_key) if bearer is None else bearer

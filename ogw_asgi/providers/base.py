@@ -75,7 +75,7 @@ class Provider:
         client: Client = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        if not _NAME.match(name):
+        if not is_text(name) or not _NAME.match(name):
             raise ConfigurationError(f"provider name {name!r}: expected [a-z0-9][a-z0-9_.-]{{0,63}}")
         self.name = name
         self.base_url = check_url(base_url, f"{name}: base_url") if base_url else ""
@@ -149,8 +149,15 @@ class Provider:
         return f"{type(self).__name__}(name={self.name!r})"
 
 
+def is_text(value: object) -> bool:
+    """Not everybody has a type checker."""
+    return isinstance(value, str)
+
+
 def check_url(url: str, what: str) -> str:
     """An operator's base URL without its trailing slashes. Raises ConfigurationError, without the URL in its text."""
+    if not is_text(url):
+        raise ConfigurationError(f"{what}: expected an absolute http(s) URL")
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -176,6 +183,9 @@ def check_models(models: Mapping[str, str], what: str) -> Mapping[str, str]:
 
 def _check_headers(headers: Mapping[str, str], name: str) -> list[Header]:
     checked: list[Header] = []
+    mapping: object = headers
+    if not isinstance(mapping, Mapping) or not all(is_text(item) for pair in mapping.items() for item in pair):
+        raise ConfigurationError(f"{name}: headers: expected a mapping of strings to strings")
     for key, value in headers.items():
         if not _HEADER_NAME.match(key) or not _HEADER_VALUE.match(value):
             raise ConfigurationError(f"{name}: headers: {key!r} is no header name, or its value is no printable ASCII")

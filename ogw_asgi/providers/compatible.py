@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from .._values import NO_MODELS
+from ..exceptions import ConfigurationError
 from .base import Client, KeySource, Provider
 
 
@@ -30,6 +31,8 @@ class OpenAICompatible(Provider):
         client: Client = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        if not base_url:
+            raise ConfigurationError(f"{name}: base_url: expected an absolute http(s) URL")
         super().__init__(
             name=name,
             base_url=base_url,

@@ -32,17 +32,16 @@ class OpenAI(Provider):
         client: Client = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        all_headers = dict(headers or {})
         if organization:
-            all_headers["openai-organization"] = organization
+            headers = {**(headers or {}), "openai-organization": organization}
         if project:
-            all_headers["openai-project"] = project
+            headers = {**(headers or {}), "openai-project": project}
         super().__init__(
             name=name,
             base_url=base_url,
             api_key=api_key,
             models=models,
-            headers=all_headers,
+            headers=headers,
             prefill=prefill,
             client=client,
             ssl_context=ssl_context,

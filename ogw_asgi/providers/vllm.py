@@ -39,7 +39,7 @@ class VLLM(Provider):
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         base = check_url(endpoint, f"{name}: endpoint").removesuffix("/v1") + "/v1" if endpoint else ""
-        if isinstance(allowed_endpoints, str):
+        if isinstance(allowed_endpoints, str) or not isinstance(allowed_endpoints, Iterable):
             raise ConfigurationError(f"{name}: allowed_endpoints: expected a list of URLs, not one string")
         self.allowed_endpoints = tuple(allowed_endpoints)
         super().__init__(

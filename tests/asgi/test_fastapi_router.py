@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import anyio
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Header, HTTPException, Request
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from ogw_asgi import Gateway, OpenAI, Principal
@@ -234,6 +234,19 @@ async def test_a_dependency_with_yield_ends_after_the_answer() -> None:
         reply = await client.post(PATH, json=STREAMED)
     assert reply.content.endswith(b"data: [DONE]\n\n")
     assert log == ["in", "out"]
+
+
+@anyio_test
+async def test_what_a_dependency_leaves_to_be_done_is_done_after_the_answer() -> None:
+    log: list[str] = []
+
+    async def account(background: BackgroundTasks) -> None:
+        background.add_task(log.append, "accounted for")
+
+    async with in_process() as (gateway, _), running(app_of(gateway, dependencies=[Depends(account)])) as client:
+        for body in (QUESTION, STREAMED):
+            assert (await client.post(PATH, json=body)).status_code == 201
+    assert log == ["accounted for"] * 2
 
 
 # --- routes ---

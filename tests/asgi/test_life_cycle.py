@@ -17,10 +17,17 @@ from starlette.applications import Starlette
 
 from ogw_asgi import Gateway, GatewayMiddleware, OpenAI, combine_lifespans
 from ogw_asgi.fastapi import gateway_router
-from ogw_asgi.testing import ScriptedUpstream, asgi_client, chat, serve, streaming_transport
+from ogw_asgi.testing import RawUpstream, ScriptedUpstream, asgi_client, chat, http_response, serve, streaming_transport
+from ogw_asgi.transports.choice import EngineName
 from tests.asgi.hosts import KEY, QUESTION, code, http_scope, in_process, over_sockets, running, starlette, warnings
 
 anyio_test = pytest.mark.anyio
+
+COMPLETION = http_response(
+    200,
+    b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}',
+    {"content-type": "application/json"},
+)
 
 
 async def ask(gateway: Gateway) -> httpx.Response:
@@ -41,6 +48,24 @@ async def test_entering_twice_is_harmless_and_the_last_to_leave_closes() -> None
                 assert (await ask(gateway)).status_code == 201
             assert (await ask(gateway)).status_code == 503
             await upstream.peer_closed(upstream.connections)
+
+
+@anyio_test
+@pytest.mark.parametrize("engine", ["native", "httpx2", "httpx"])
+async def test_every_connection_is_closed_though_the_closing_is_cancelled(engine: EngineName) -> None:
+    with anyio.fail_after(5):
+        async with RawUpstream([COMPLETION]) as one, RawUpstream([COMPLETION]) as two:
+            providers = [OpenAI(name=name, api_key=KEY, base_url=at.url) for name, at in (("a", one), ("b", two))]
+            gateway = Gateway(providers=providers, failover_sequence=["a", "b"], engine=engine)
+            async with asgi_client(gateway) as client:
+                for name in ("a", "b"):
+                    headers = {"x-opengateway-failover-sequence": f'["{name}"]'}
+                    assert (await client.post("/chat/completions", json=QUESTION, headers=headers)).status_code == 201
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await gateway.aclose()
+            await one.peer_closed()
+            await two.peer_closed()
 
 
 @anyio_test

@@ -62,11 +62,15 @@ async def test_it_allows_no_other_scheme_host_or_port(listed: str, named: str) -
 
 @pytest.mark.contract("7.exact-origin")
 @pytest.mark.parametrize("other", ["openai", "vllm-eu"])
-async def test_without_a_provider_named_vllm_no_endpoint_may_be_named(other: str) -> None:
+async def test_without_a_provider_named_vllm_no_endpoint_may_be_named_and_a_list_for_it_is_told(
+    other: str, caplog: pytest.LogCaptureFixture
+) -> None:
     provider = OpenAI(api_key="k") if other == "openai" else VLLM(name=other, allowed_endpoints=["http://10.0.0.7"])
     providers: dict[str, Any] = {other: provider}
     async with gateway_of(**providers) as world:
         refused(await world.post(headers={ENDPOINT: "http://10.0.0.7"}), world)
+    told = [record.getMessage().split()[0] for record in caplog.records if "allowed_endpoints" in record.getMessage()]
+    assert told == ([] if other == "openai" else ["allowed_endpoints_unused"])
 
 
 @pytest.mark.contract("7.odd-hosts")
