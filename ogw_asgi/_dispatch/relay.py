@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import anyio
 
 from .._values import Timeouts
-from .._wire.chunks import glance
+from .._wire.chunks import glance, read_chunk
 from .._wire.masking import Mask
 from .._wire.sse import DONE, Comment, frame, frame_comment
 from ..transports.base import TransportFailure
@@ -82,6 +82,8 @@ class Relay:
                 if frames is None:
                     broken = self._break("incomplete")
                     break
+                # An event that only the end has ended may be half of one, and still look whole at both its ends.
+                judge = read_chunk if stream.ended else glance
                 parts: list[bytes] = []
                 data = False
                 for item in frames:
@@ -89,7 +91,7 @@ class Relay:
                         parts.append(frame_comment(item.text))
                         continue
                     data = True
-                    chunk = glance(item.data, error_event=item.error)
+                    chunk = judge(item.data, error_event=item.error)
                     if chunk.kind == "data":
                         stream.note(chunk)
                         parts.append(frame(chunk.payload))

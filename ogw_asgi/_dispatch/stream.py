@@ -21,6 +21,7 @@ class ChatStream:
 
     Attributes:
         done: `[DONE]` has come.
+        ended: nothing more will come, and the last frames may have been cut off by that.
         received_bytes: of the body, framing included.
     """
 
@@ -30,7 +31,7 @@ class ChatStream:
         self._limit_bytes = limits.upstream_stream_bytes
         self._unfinished = set(range(choices))
         self._backlog: list[Event | Comment] = []
-        self._ended = False
+        self.ended = False
         self.done = False
         self.received_bytes = 0
 
@@ -58,7 +59,7 @@ class ChatStream:
         if self._backlog:
             frames, self._backlog = self._backlog, []
             return frames
-        if self._ended:
+        if self.ended:
             return None
         if self.received_bytes > self._limit_bytes:
             raise StreamDefect("too_long")
@@ -70,7 +71,7 @@ class ChatStream:
                 over = self.received_bytes - self._limit_bytes
                 # What was complete before the limit is the caller's, however much came at once.
                 return self._decoder.feed(chunk if over <= 0 else chunk[:-over])
-            self._ended = True
+            self.ended = True
             return self._decoder.close() or None
         except EventTooLarge:
             raise StreamDefect("event_too_large") from None

@@ -16,9 +16,6 @@ import anyio
 from ._http1 import ResponseParser
 
 READ_BYTES = 64 << 10
-PIECE_BYTES = 256 << 10
-"""A long body is handed on in such pieces: loops copy what they cannot send at once."""
-
 BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 """What a connection raises that has ended, on any loop, with TLS or without."""
 

@@ -16,7 +16,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from ._exchange import close
-from ._socket import SocketStream, holds_bytes, readable
+from ._socket import PIECE_BYTES, SocketStream, holds_bytes, readable
 from .base import TransportFailure
 from .dial import Dialer
 
@@ -124,7 +124,8 @@ class _NetworkStream:
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
-            await self._stream.send(buffer)
+            for start in range(0, len(buffer), PIECE_BYTES):
+                await self._stream.send(buffer[start : start + PIECE_BYTES])
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError):
             raise self._core.WriteError from None
 

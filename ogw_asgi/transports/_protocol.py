@@ -7,8 +7,8 @@ import socket
 import ssl
 from typing import Any, Self
 
-from ._connection import PIECE_BYTES, READ_BYTES, Connection
-from ._socket import readable, send_at_once
+from ._connection import READ_BYTES, Connection
+from ._socket import PIECE_BYTES, readable, send_at_once
 
 UNREAD_BYTES = 64 << 10
 """With so much waiting for a slow reader the source is stopped; one more read may have come on top of it."""

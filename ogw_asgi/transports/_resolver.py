@@ -28,6 +28,9 @@ NEGATIVE_S = 5.0
 NAMES_KEPT = 1000
 ADDRESSES_KEPT = 16
 
+_OF_OUR_OWN_SYSTEM = {getattr(socket, name, None) for name in ("EAI_MEMORY", "EAI_SYSTEM")}
+"""Too many open files, no memory: over in a moment, and nothing that the name is to blame for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -138,29 +141,37 @@ class Resolver:
         except RuntimeError:  # the loop is over, and with it everybody who could have waited
             pass
 
-    def _finish(self, look_up: _LookUp, answer: Sequence[Address]) -> None:
+    def _finish(self, look_up: _LookUp, answer: Sequence[Address] | None) -> None:
         del self._pending[look_up.host]
         self._running -= 1
-        self._keep(look_up.host, answer)
-        look_up.answer = answer
+        if answer is not None:
+            self._keep(look_up.host, answer)
+        look_up.answer = answer or ()
         look_up.done.set()
         self._start_threads()
 
 
-def _ask_the_system(host: str) -> Sequence[Address]:
-    """Nothing, if the system has no answer; whoever waits must be told, whatever happened."""
+def _ask_the_system(host: str) -> Sequence[Address] | None:
+    """Nothing, if there is no such name; None if the system could not even ask, which says nothing of the next time.
+
+    Whatever happens is not raised: whoever waits must be told, and the place among the four be given back.
+    """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         addresses = [Address(family, str(at[0]), tuple(map(int, at[2:]))) for family, _, _, _, at in found]
-    except Exception:  # gaierror; UnicodeError for what is no name at all
+    except socket.gaierror as error:  # EAI_AGAIN comes after a long wait: kept, lest the next ones wait as long
+        return None if error.errno in _OF_OUR_OWN_SYSTEM else ()
+    except UnicodeError:  # no name at all
         return ()
+    except BaseException:
+        return None
     return tuple(dict.fromkeys(addresses))[:ADDRESSES_KEPT]
 
 
 def _numeric(host: str) -> Sequence[Address] | None:
     """The address that a host without a name is; None for a name."""
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host.replace("%25", "%", 1))  # how URLs write a zone (RFC 6874)
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv4Address):
@@ -173,6 +184,6 @@ def _scoped(address: ipaddress.IPv6Address) -> Sequence[Address]:
     ip, _, zone = str(address).partition("%")
     try:
         scope = int(zone or 0) if zone.isdecimal() or not zone else socket.if_nametoindex(zone)
-    except OSError:
+    except (OSError, ValueError):
         return ()
     return (Address(socket.AF_INET6, ip, (0, scope)),)

@@ -11,6 +11,9 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import ByteStream, SocketAttribute
 
+PIECE_BYTES = 256 << 10
+"""A long body is handed on in such pieces: loops copy what they cannot send at once; TLS keeps its largest buffer."""
+
 _AGAIN = (BlockingIOError, InterruptedError)
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")  # not on Windows
 

@@ -100,7 +100,7 @@ async def _connect(address: Address, port: int) -> socket.socket | None:
         if error in _BEGUN:
             await anyio.wait_writable(begun)
             error = begun.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    except (OSError, OverflowError):  # the latter for a port that is none
+    except (OSError, OverflowError, TypeError, ValueError):  # an address or a port that is none
         error = errno.EINVAL
     except BaseException:
         begun.close()

@@ -14,6 +14,7 @@ from ogw_asgi.testing import (
     SSE_DONE,
     Fin,
     Hang,
+    RawScript,
     RawUpstream,
     Reset,
     ScriptedUpstream,
@@ -171,6 +172,35 @@ async def test_a_data_event_that_is_no_json_object_breaks_the_stream(
             got = await read_stream(world)
     assert_broken(got)
     assert_one_warning(caplog, "not_json")
+
+
+WHOLE = delta("two {braces}").removesuffix(b"\n\n")
+HALVES = [WHOLE[: at + 1] for at in range(len(WHOLE) - 1) if WHOLE[at : at + 1] == b"}"]
+
+
+@pytest.mark.contract("5.break.clean-end", "5.break.not-object")
+@pytest.mark.parametrize("half", HALVES, ids=lambda half: f"{len(half)} bytes")
+@pytest.mark.parametrize("framing", ["chunks", "length", "end"])
+async def test_half_an_event_before_a_clean_end_is_no_event_though_it_ends_with_a_brace(
+    half: bytes, framing: str
+) -> None:
+    whole = PRIOR + half
+    scripts: dict[str, RawScript] = {
+        "chunks": [CHUNKED_HEAD, chunked(whole, last=True)],
+        "length": [http_head(200, {"content-type": "text/event-stream", "content-length": str(len(whole))}), whole],
+        "end": [http_head(200, {"content-type": "text/event-stream"}), whole, Fin()],
+    }
+    async with RawUpstream(scripts[framing]) as upstream, gateway_of(openai=upstream) as world:
+        assert_broken(await read_stream(world))
+
+
+@pytest.mark.contract("5.complete.finish-reason")
+async def test_a_last_event_without_its_blank_line_is_an_event() -> None:
+    last = finish().removesuffix(b"\n\n")
+    async with RawUpstream([CHUNKED_HEAD, chunked(PRIOR + last, last=True)]) as upstream:
+        async with gateway_of(openai=upstream) as world:
+            got = await read_stream(world)
+    assert (got.body, got.ended) == (PRIOR + finish() + SSE_DONE, True)
 
 
 @pytest.mark.contract("5.break.utf8")

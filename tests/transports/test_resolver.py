@@ -197,6 +197,45 @@ async def test_no_answer_is_a_failure_that_tells_nothing(system: System, answer:
     assert caught.value.__context__ is None
 
 
+MOMENTARY = {
+    "too many open files": socket.gaierror(socket.EAI_SYSTEM, "secret.test"),
+    "no memory": socket.gaierror(socket.EAI_MEMORY, "secret.test"),
+    "an error of the system": OSError("secret.test"),
+    "an interrupt": KeyboardInterrupt(),
+}
+
+
+@pytest.mark.parametrize("fault", MOMENTARY.values(), ids=MOMENTARY)
+async def test_a_fault_of_our_own_system_is_not_remembered_and_costs_no_place(system: System, fault: Any) -> None:
+    resolver = Resolver()
+    with anyio.fail_after(5):
+        for _ in range(6):  # more than look-ups at once
+            system.answers = {"a.test": fault}
+            assert await kind_of(resolver, "a.test") == "dns"
+        system.answers = {}
+        assert await resolver.resolve("a.test") == ADDRESSES
+
+
+ZONES = {
+    "fe80::1%nowhere": None,
+    "fe80::1%a\0b": None,
+    "fe80::1%" + "9" * 5000: None,
+    "fe80::1%7": 7,
+    "fe80::1%257": 7,
+}
+
+
+@pytest.mark.parametrize(("host", "scope"), ZONES.items(), ids=["no zone", "NUL", "5,000 digits", "7", "7 in a URL"])
+async def test_an_address_with_a_zone_is_scoped_or_is_none(system: System, host: str, scope: int | None) -> None:
+    resolver = Resolver()
+    if scope is None:
+        assert await kind_of(resolver, host) == "dns"
+    else:
+        (address,) = await resolver.resolve(host)
+        assert address.with_port(80) == ("fe80::1", 80, 0, scope)
+    assert system.asked == []
+
+
 async def test_a_thread_that_cannot_be_started_is_a_failure_and_not_remembered(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
