@@ -16,7 +16,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from ._exchange import close
-from ._socket import PIECE_BYTES, SocketStream, holds_bytes, readable
+from ._socket import PIECE_BYTES, SocketStream, readable
 from .base import TransportFailure
 from .dial import Dialer
 
@@ -161,7 +161,5 @@ class _NetworkStream:
             case "server_addr":
                 return self._stream.extra(SocketAttribute.raw_socket).getpeername()
             case "is_readable":
-                # Asked of idle connections alone: that one is over, or out of step.
-                tls = self._stream.extra(TLSAttribute.ssl_object, None)
-                return readable(self._stream.extra(SocketAttribute.raw_socket)) or holds_bytes(tls)
+                return readable(self._stream.extra(SocketAttribute.raw_socket))
         return None
