@@ -18,6 +18,8 @@ OVERHEAD_BYTES = 512 << 10
 beyond was chunk extensions or trailers."""
 
 CHUNK_HEAD_BYTES = 16
+"""What any chunk may cost in framing, besides as many bytes as it has itself."""
+
 PIECES = 1000
 """Of a body, before they become one: a list of chunks of two bytes takes thirty times their size."""
 

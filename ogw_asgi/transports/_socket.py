@@ -104,7 +104,7 @@ class SocketStream(ByteStream):
                 raise anyio.BrokenResourceError from None
 
     async def send_eof(self) -> None:
-        raise NotImplementedError("HTTP/1.1 ends a request by its length")
+        self._socket.shutdown(socket.SHUT_WR)
 
     async def aclose(self) -> None:
         close(self._socket)

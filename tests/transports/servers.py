@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 import anyio.abc
+import trustme
 from anyio.streams.tls import TLSStream
 
 from .engines import OK
@@ -43,6 +44,29 @@ def mute_listener() -> Iterator[tuple[str, socket.socket]]:
     """A port where connections are made and nobody reads: what is sent fills the buffers and stays there."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", listener
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    """A client that trusts this authority, besides the public ones."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def certified(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """A server that shows this certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    return context
+
+
+async def until_still(count: Callable[[], int]) -> None:
+    """Until a look around finds that nothing has moved since the last."""
+    before = None
+    while before != count():
+        before = count()
+        for _ in range(10):
+            await anyio.wait_all_tasks_blocked()
 
 
 Handler = Callable[[anyio.abc.ByteStream], Awaitable[None]]

@@ -14,6 +14,7 @@ from ogw_asgi.testing import RawUpstream, Wait, http_head
 from ogw_asgi.transports.base import Transport
 
 from .engines import request_to
+from .servers import until_still
 
 pytestmark = pytest.mark.anyio
 
@@ -52,15 +53,7 @@ async def test_a_slow_reader_holds_no_more_than_a_quarter_of_a_mebibyte(transpor
             response = await transport.open(request_to(server.url))
             chunks = response.chunks()
             first = await anext(chunks)
-
-            async def settle() -> None:
-                before = -1
-                while before != written.count:
-                    before = written.count
-                    for _ in range(10):
-                        await anyio.wait_all_tasks_blocked()
-
-            held, _ = await traced(settle)
+            held, _ = await traced(lambda: until_still(lambda: written.count))
             assert held + len(first) <= 256 * KIB
             assert written.count < pieces, "the source was stopped"
             received = len(first)

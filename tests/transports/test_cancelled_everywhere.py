@@ -37,6 +37,7 @@ from .cancelling import (
 )
 from .echo import Answer, EchoServer, echo_server, expected, request_body, settle
 from .engines import NO_AUTHORITIES, Engine, fetch, request_to
+from .servers import certified, trusting
 
 pytestmark = pytest.mark.anyio
 
@@ -163,10 +164,7 @@ async def test_an_exchange(engine_name: str, engine: Engine, operation: Operatio
 
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """The client's and the server's."""
-    trusting, certified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    AUTHORITY.configure_trust(trusting)
-    AUTHORITY.issue_cert("127.0.0.1").configure_cert(certified)
-    return trusting, certified
+    return trusting(AUTHORITY), certified(AUTHORITY.issue_cert("127.0.0.1"))
 
 
 class Caller:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from datetime import UTC, datetime
 
 import anyio
@@ -13,25 +12,13 @@ from ogw_asgi.testing import Fin, Hang, OnAccept, RawScript, RawUpstream, Reset,
 from ogw_asgi.transports.base import Transport
 
 from .engines import OK, Engine, fetch, outcome, request_to
-from .servers import black_hole, tls_server
+from .servers import black_hole, certified, tls_server, trusting
 
 pytestmark = pytest.mark.anyio
 
 AUTHORITY = trustme.CA()
 SHORT_S = 0.1
 """The connect limit of what never connects."""
-
-
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
-def certified(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate.configure_cert(context)
-    return context
 
 
 async def test_a_closed_port(transport: Transport) -> None:

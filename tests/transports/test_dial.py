@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import importlib
 import socket
-import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,12 +20,13 @@ from ogw_asgi.testing import Hang, OnAccept, RawUpstream, dead_port
 from ogw_asgi.transports import _httpcore, dial
 from ogw_asgi.transports._httpcore import make_network
 from ogw_asgi.transports._resolver import Address
+from ogw_asgi.transports._socket import SocketStream as SocketOfOurs
 from ogw_asgi.transports.base import TransportFailure
 from ogw_asgi.transports.dial import Dialer
 from ogw_asgi.transports.httpx import HTTPXTransport, load_library
 
 from .engines import HEAD_BYTES, NO_AUTHORITIES, OK, Engine, outcome, request_to
-from .servers import black_hole, tls_server
+from .servers import black_hole, certified, tls_server, trusting, until_still
 
 pytestmark = pytest.mark.anyio
 
@@ -355,18 +355,16 @@ async def test_an_engine_reaches_the_second_address_when_the_first_is_dead(engin
         await transport.aclose()
 
 
-@pytest.mark.parametrize(("certified", "expected"), [(NAME, (200, b"hello")), (FIRST, "tls")])
+@pytest.mark.parametrize(("name", "expected"), [(NAME, (200, b"hello")), (FIRST, "tls")])
 async def test_the_certificate_must_be_the_names_not_the_addresss(
-    engine: Engine, names: Names, certified: str, expected: object
+    engine: Engine, names: Names, name: str, expected: object
 ) -> None:
     names.ips = [FIRST]
     authority = trustme.CA()
-    trust, server_context = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.configure_trust(trust)
-    authority.issue_cert(certified).configure_cert(server_context)
+    server_context = certified(authority.issue_cert(name))
     shown = []
-    server_context.sni_callback = lambda _, name, __: shown.append(name)
-    transport = engine.make(verify=trust, dialer=Dialer())
+    server_context.sni_callback = lambda _, told, __: shown.append(told)
+    transport = engine.make(verify=trusting(authority), dialer=Dialer())
     with anyio.fail_after(5):
         async with tls_server(server_context) as server:
             assert await outcome(transport, request_to(server.url(NAME))) == expected
@@ -402,11 +400,7 @@ async def test_a_server_that_talks_before_it_is_asked_does_not_fill_the_memory(e
                 request_to(f"http://{FIRST}:{listener.extra(SocketAttribute.local_port)}", body=b"x" * 100_000)
             )
             await anext(response.chunks())
-            before = -1
-            while before != sent:
-                before = sent
-                for _ in range(10):
-                    await anyio.wait_all_tasks_blocked()
+            await until_still(lambda: sent)
             assert sent < 20 << 20, "more than the kernel's buffers hold"
             await response.aclose()
             group.cancel_scope.cancel()
@@ -483,9 +477,7 @@ async def test_no_engine_connects_to_a_path(library: Any) -> None:
 
 
 async def test_a_users_client_dials_for_itself_and_its_failures_have_the_same_kinds(library: Any, names: Names) -> None:
-    authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(FIRST).configure_cert(context)
+    context = certified(trustme.CA().issue_cert(FIRST))
     with anyio.fail_after(5):
         async with tls_server(context) as server, library.AsyncClient(verify=NO_AUTHORITIES) as client:
             transport = HTTPXTransport(client, owned=False, head_bytes=HEAD_BYTES)
@@ -494,3 +486,14 @@ async def test_a_users_client_dials_for_itself_and_its_failures_have_the_same_ki
             assert await outcome(transport, request_to(server.url(FIRST))) == "tls"
             with dead_port() as port:
                 assert await outcome(transport, request_to(f"http://{FIRST}:{port}")) == "connect"
+
+
+async def test_a_socket_can_be_ended_in_one_direction_alone() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, anyio.fail_after(5):
+        ours.setblocking(False)
+        stream = SocketOfOurs(ours)
+        await stream.send_eof()
+        assert theirs.recv(1) == b""
+        theirs.sendall(b"still heard")
+        assert await stream.receive() == b"still heard"

@@ -32,7 +32,7 @@ from ogw_asgi.transports.base import FailureKind, TransportFailure
 from ogw_asgi.transports.httpx import HTTPXTransport, is_client, load_library, make_ssl_context, preferred_library
 
 from .engines import HEAD_BYTES, NO_AUTHORITIES, OK, fetch, outcome, request_to
-from .servers import read_until, server_of, tls_server
+from .servers import certified, read_until, server_of, tls_server, trusting
 
 SECRET = "sk-secret at http://user:password@provider.test/?key=k"
 
@@ -210,11 +210,9 @@ async def test_the_timeouts_of_a_users_client_do_not_apply(library: Any) -> None
 @pytest.mark.anyio
 async def test_a_users_client_brings_its_own_authority(library: Any) -> None:
     authority = trustme.CA()
-    trust, certified = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.configure_trust(trust)
-    authority.issue_cert("127.0.0.1").configure_cert(certified)
+    context, trust = certified(authority.issue_cert("127.0.0.1")), trusting(authority)
     with anyio.fail_after(5):
-        async with tls_server(certified) as server, library.AsyncClient(verify=trust) as client:
+        async with tls_server(context) as server, library.AsyncClient(verify=trust) as client:
             assert await outcome(over(client), request_to(server.url("127.0.0.1"))) == (200, b"hello")
 
 
@@ -231,9 +229,7 @@ async def test_own_clients_keep_no_cookies(library: Any) -> None:
 @pytest.mark.anyio
 async def test_what_tls_still_holds_of_an_earlier_answer_is_nobodys_answer(library: Any) -> None:
     authority = trustme.CA()
-    trust, certified = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.configure_trust(trust)
-    authority.issue_cert("127.0.0.1").configure_cert(certified)
+    context, trust = certified(authority.issue_cert("127.0.0.1")), trusting(authority)
 
     async def talk(stream: ByteStream) -> None:
         await read_until(stream, b'"m"}')
@@ -243,7 +239,7 @@ async def test_what_tls_still_holds_of_an_earlier_answer_is_nobodys_answer(libra
         await stream.send(http_response(200, b"own answer"))
 
     with anyio.fail_after(5):
-        async with server_of(talk, certified) as url, library.AsyncClient(verify=trust) as client:
+        async with server_of(talk, context) as url, library.AsyncClient(verify=trust) as client:
             for _ in range(5):
                 assert await outcome(over(client), request_to(url)) in ((200, b"hello"), (200, b"own answer"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 
 import anyio
 import anyio.abc
@@ -13,10 +12,8 @@ from ogw_asgi.testing import http_response
 from ogw_asgi.transports.base import Transport
 
 from .engines import OK, Engine, outcome, request_to
-from .servers import mute_listener, read_until, server_of
-from .test_uploads import BODY, TOO_LARGE, context, trusting
-
-__all__ = ["trusting"]
+from .servers import mute_listener, read_until, server_of, trusting
+from .test_uploads import AUTHORITY, BODY, TOO_LARGE, context
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +26,7 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 async def test_the_last_word_ends_the_upload_though_the_server_stays_and_reads_no_more(
-    engine: Engine, trusting: ssl.SSLContext, tls: bool
+    engine: Engine, tls: bool
 ) -> None:
     opened, done = anyio.Event(), anyio.Event()
 
@@ -41,7 +38,7 @@ async def test_the_last_word_ends_the_upload_though_the_server_stays_and_reads_n
         await stream.send(body)
         await done.wait()
 
-    transport = engine.make(verify=trusting)
+    transport = engine.make(verify=trusting(AUTHORITY))
     with anyio.fail_after(5):
         async with server_of(talk, context(tls)) as url:
             response = await transport.open(request_to(url, body=BODY))

@@ -15,7 +15,7 @@ from ogw_asgi.testing import http_head, http_response
 from ogw_asgi.transports.base import Transport
 
 from .engines import OK, Engine, outcome, request_to
-from .servers import read_until, server_of
+from .servers import certified, read_until, server_of, trusting, until_still
 
 pytestmark = pytest.mark.anyio
 
@@ -24,17 +24,13 @@ LARGE = bytes(range(256)) * 4096  # 1 MiB
 END_OF_REQUEST = b'"m"}'
 
 
-def certified() -> ssl.SSLContext:
-    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    AUTHORITY.issue_cert("127.0.0.1", "localhost").configure_cert(made)
-    return made
+def known() -> ssl.SSLContext:
+    return certified(AUTHORITY.issue_cert("127.0.0.1", "localhost"))
 
 
 @pytest.fixture
 async def transport(engine: Engine) -> AsyncIterator[Transport]:
-    trusting = ssl.create_default_context()
-    AUTHORITY.configure_trust(trusting)
-    made = engine.make(verify=trusting)
+    made = engine.make(verify=trusting(AUTHORITY))
     yield made
     await made.aclose()
 
@@ -56,7 +52,7 @@ async def test_a_second_response_in_the_same_segment_is_nobodys_answer(
         await stream.send(http_response(200, b"own answer"))
 
     with anyio.fail_after(5):
-        async with server_of(talk, certified()) as url:
+        async with server_of(talk, known()) as url:
             for _ in range(5):
                 # In one turn of the loop after the other: nothing but the engine itself may notice in between.
                 first = await outcome(transport, request_to(url))
@@ -77,7 +73,7 @@ async def test_an_answer_is_whole_though_the_server_leaves_without_a_word(
         await stream.send(http_response(200, LARGE[:size], {"connection": "close"}))
 
     with anyio.fail_after(5):
-        async with server_of(talk, certified()) as url:
+        async with server_of(talk, known()) as url:
             response = await transport.open(request_to(url))
             if slow:
                 for _ in range(20):
@@ -96,14 +92,14 @@ async def test_a_part_of_a_body_that_only_an_end_can_end_is_never_taken_for_the_
         await stream.send(http_head(200) + LARGE[:size])
 
     with anyio.fail_after(5):
-        async with server_of(talk, certified()) as url:
+        async with server_of(talk, known()) as url:
             # Without a close_notify the end may be an attacker's (RFC 9112, 9.8): for uvloop it is, for others not.
             assert await outcome(transport, request_to(url)) in ((200, LARGE[:size]), "reset")
 
 
 async def test_the_server_is_told_the_name_that_was_asked_for(transport: Transport) -> None:
     names: list[str | None] = []
-    context = certified()
+    context = known()
     context.sni_callback = lambda _, name, __: names.append(name)
 
     async def talk(stream: anyio.abc.ByteStream) -> None:
@@ -129,13 +125,9 @@ async def test_a_slow_reader_stops_a_source_behind_tls(transport: Transport) -> 
             sent += len(LARGE)
 
     with anyio.fail_after(5):
-        async with server_of(talk, certified()) as url:
+        async with server_of(talk, known()) as url:
             response = await transport.open(request_to(url))
             await anext(response.chunks())
-            before = -1
-            while before != sent:
-                before = sent
-                for _ in range(10):
-                    await anyio.wait_all_tasks_blocked()
+            await until_still(lambda: sent)
             assert sent < 20 << 20, "more than the kernel's buffers hold"
             await response.aclose()

@@ -14,7 +14,7 @@ from ogw_asgi.testing import http_head, http_response
 from ogw_asgi.transports.base import Transport
 
 from .engines import OK, Engine, outcome, request_to
-from .servers import read_until, server_of
+from .servers import certified, read_until, server_of, trusting
 
 pytestmark = pytest.mark.anyio
 
@@ -24,25 +24,12 @@ TOO_LARGE = http_response(413, b"too large", {"connection": "close"})
 
 
 def context(tls: bool) -> ssl.SSLContext | None:
-    if not tls:
-        return None
-    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    AUTHORITY.issue_cert("127.0.0.1").configure_cert(made)
-    return made
-
-
-@pytest.fixture
-def trusting() -> ssl.SSLContext:
-    made = ssl.create_default_context()
-    AUTHORITY.configure_trust(made)
-    return made
+    return certified(AUTHORITY.issue_cert("127.0.0.1")) if tls else None
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("interim", [http_head(100), http_head(103, {"link": "</x>"})], ids=["100", "103"])
-async def test_an_interim_response_does_not_end_the_upload(
-    engine: Engine, trusting: ssl.SSLContext, interim: bytes, tls: bool
-) -> None:
+async def test_an_interim_response_does_not_end_the_upload(engine: Engine, interim: bytes, tls: bool) -> None:
     async def talk(stream: anyio.abc.ByteStream) -> None:
         await read_until(stream, b"\r\n\r\n")
         await stream.send(interim)
@@ -51,7 +38,7 @@ async def test_an_interim_response_does_not_end_the_upload(
             last = last[-3:] + await stream.receive()
         await stream.send(OK)
 
-    transport = engine.make(verify=trusting)
+    transport = engine.make(verify=trusting(AUTHORITY))
     with anyio.fail_after(5):
         async with server_of(talk, context(tls)) as url:
             assert await outcome(transport, request_to(url, body=BODY)) == (200, b"hello")
@@ -84,8 +71,8 @@ async def test_uploads_that_break_leave_nothing_in_the_log_of_the_loop(
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
-async def test_closing_the_engine_ends_an_upload(engine: Engine, trusting: ssl.SSLContext, tls: bool) -> None:
-    transport = engine.make(verify=trusting)
+async def test_closing_the_engine_ends_an_upload(engine: Engine, tls: bool) -> None:
+    transport = engine.make(verify=trusting(AUTHORITY))
     stuck = anyio.Event()
     outcomes: list[object] = []
 
