@@ -23,7 +23,7 @@ def by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
     named: dict[str, Provider] = {}
     if isinstance(providers, Provider):
         raise ConfigurationError("providers: expected a list of providers, not one")
-    for provider in settings.listed(providers, "providers"):
+    for provider in settings.items_of(providers, "providers"):
         if not isinstance(provider, Provider):
             raise ConfigurationError("providers: expected OpenAI(...), Azure(...), VLLM(...) or OpenAICompatible(...)")
         if provider.name in named:
@@ -47,7 +47,7 @@ def catalogue(providers: Mapping[str, Provider], sequence: Sequence[str] | None)
     }
     default = None
     if sequence is not None:
-        default = tuple(settings.read_target(item) for item in settings.listed(sequence, "failover_sequence"))
+        default = tuple(settings.read_target(item) for item in settings.items_of(sequence, "failover_sequence"))
     book = Catalogue(facts, default)
     _warn_of_the_unasked(book)
     return book

@@ -87,7 +87,7 @@ def check_success_status(status: int) -> int:
     return status
 
 
-def listed(value: Any, what: str) -> list[Any]:
+def items_of(value: Any, what: str) -> list[Any]:
     """The items of a list, tuple, set...; a string is not meant as the list of its characters."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise ConfigurationError(f"{what}: expected a list")
@@ -95,7 +95,7 @@ def listed(value: Any, what: str) -> list[Any]:
 
 
 def check_failover_on(reasons: Iterable[str]) -> frozenset[str]:
-    checked = frozenset(listed(reasons, "failover_on"))
+    checked = frozenset(items_of(reasons, "failover_on"))
     if not checked <= FAILOVER_ON:
         raise ConfigurationError(f"failover_on: expected a subset of {sorted(FAILOVER_ON)}")
     return checked
@@ -107,14 +107,14 @@ def check_authenticator(authenticate: object) -> None:
 
 
 def check_sinks(sinks: Iterable[Any]) -> list[Any]:
-    checked = listed(sinks, "sinks")
+    checked = items_of(sinks, "sinks")
     if not all(callable(getattr(sink, "on_event", None)) for sink in checked):
         raise ConfigurationError("sinks: expected objects with a method on_event")
     return checked
 
 
 def check_names(names: Iterable[Any]) -> list[str]:
-    checked = listed(names, "models")
+    checked = items_of(names, "models")
     if not all(isinstance(name, str) and name for name in checked):
         raise ConfigurationError("models: expected a list of non-empty names")
     return checked
