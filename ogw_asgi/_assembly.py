@@ -15,8 +15,10 @@ from ._rules.plan import Catalogue, ProviderFacts
 from ._values import Endpoint
 from ._wire.endpoint import read_endpoint
 from .exceptions import ConfigurationError
-from .providers import VLLM, Azure, Provider
+from .providers import VLLM, Azure, OpenAI, OpenAICompatible, Provider
 from .transports.httpx import is_client
+
+_OURS = (OpenAI, Azure, VLLM, OpenAICompatible)
 
 
 def by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
@@ -75,6 +77,24 @@ def allow_list(providers: Mapping[str, Provider]) -> Callable[[Endpoint], bool]:
                 provider.name,
             )
     return AllowList.parse(vllm.allowed_endpoints if isinstance(vllm, VLLM) else (), read_endpoint).allows
+
+
+def asks_over_tls(providers: Mapping[str, Provider]) -> bool:
+    """Whether anybody may be asked over https who brings no trust of its own.
+
+    Else the public authorities are not needed, which take longer to read than all the rest of a start.
+    """
+    for provider in providers.values():
+        if provider.ssl_context is not None:
+            continue
+        if type(provider) not in _OURS:
+            return True  # it may ask at other places than its base URL
+        urls = [provider.base_url] if provider.client is None else []
+        if isinstance(provider, VLLM):
+            urls += provider.allowed_endpoints
+        if any(url.lower().startswith("https:") for url in urls):
+            return True
+    return False
 
 
 def endpoint_ssl_context(providers: Mapping[str, Provider]) -> ssl.SSLContext | None:

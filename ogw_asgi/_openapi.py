@@ -76,7 +76,11 @@ PARAMETERS: list[dict[str, Any]] = [
         "The status of a successful answer.",
         {"type": "string", "enum": ["200", "201"]},
     ),
-    _header("x-opengateway-hedge-after", "`0` keeps hedging off.", {"type": "string", "enum": ["0"]}),
+    _header(
+        "x-opengateway-hedge-after",
+        "Milliseconds without a first chunk after which a second target is asked beside the first; `0` keeps it off.",
+        {"type": "integer", "minimum": 0, "maximum": 3_600_000},
+    ),
 ]
 
 REQUEST_SCHEMA: dict[str, Any] = {
@@ -161,7 +165,7 @@ _ERRORS = {
     415: "The content type is not JSON.",
     429: "Every attempt was rate limited.",
     502: "Every attempt failed.",
-    503: "Nothing could be tried.",
+    503: "Nothing could be tried, or the gateway is full.",
     504: "Every attempt ran out of time.",
     508: "The request came back to this gateway.",
 }

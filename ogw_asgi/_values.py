@@ -10,47 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ._secret import Secret as Secret
+
 Header = tuple[bytes, bytes]
 """A raw header: lower-case name and value, as ASGI has them."""
 
 
-class Secret:
-    """A key that does not show itself: repr, str, format and pickle give a mask. `reveal()` is the only way to it.
-
-    Raises ValueError (without the value in its text) unless the value is non-empty visible ASCII: HTTP libraries put
-    illegal header values, keys included, into the text of their exceptions.
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        if not value:
-            raise ValueError("the key is empty")
-        if not all("!" <= char <= "~" for char in value):
-            hint = "; strip() it" if value.strip() and all("!" <= char <= "~" for char in value.strip()) else ""
-            raise ValueError(f"a key must be visible ASCII without blanks or line ends{hint}")
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-    def __str__(self) -> str:
-        return "***"
-
-    def __format__(self, spec: str) -> str:
-        return "***"
-
-    def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
-        return (Secret, ("***",))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._value))
+StreamBreak = Literal["error", "hold", "continue"]
+"""What happens when a stream breaks after its first chunk (contract, section 5)."""
 
 
 # --- what the caller asked for ------------------------------------------------------------------------------------
@@ -92,6 +59,9 @@ class CallOptions:
     vllm_api_key: Secret | None = None
     first_chunk_s: float | None = None
     success_status: int | None = None
+    hedge_after_s: float | None = None
+    """0 switches hedging off for this request."""
+    on_stream_break: StreamBreak | None = None
     caller_limit_s: float | None = None
     """The caller's own patience for the whole call, as SDKs announce it (`x-stainless-read-timeout`)."""
     idempotency_key: str | None = None
@@ -154,6 +124,9 @@ class Plan:
     stream: bool
     first_chunk_s: float | None = None
     total_s: float | None = None
+    """The shorter of the operator's limit and the caller's."""
+    own_total_s: float | None = None
+    """The operator's alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +163,7 @@ OutcomeKind = Literal[
     "connect",
     "connect_timeout",
     "tls",
+    "exhausted",  # our own system has no socket, port or thread left: nothing was sent
     "reset",
     "protocol",
     "timeout",  # no first chunk in time
@@ -198,6 +172,8 @@ OutcomeKind = Literal[
     "busy",  # no free slot within the wait: nothing was sent
     "unservable",  # the provider cannot be asked for this model, e.g. no valid deployment name: nothing was sent
     "key_unavailable",  # the api_key callable failed: nothing was sent
+    "cancelled",  # another attempt decided the request
+    "diverged",  # asked to go on with a text, it gave another one
 ]
 
 
@@ -246,20 +222,29 @@ class Timeouts:
     connect_s: DNS, TCP and TLS together.
     idle_s: between two data events of a stream.
     tail_s: for usage and `[DONE]` after the last finish_reason.
+    send_s: for a caller to take what was sent; one that takes nothing for so long is gone.
     total_s: for the whole sequence up to the first chunk; None switches it off.
-    hedge_after_s, heartbeat_s: come with a later release and must be None.
+    hedge_after_s: without a first chunk for so long, a second target is asked beside the first; `"p95"`, a quantile of
+        the target's own recent times to the first chunk (at least 0.2 s, and 20 of them); None switches it off.
+    heartbeat_s: after so much silence towards the caller of a stream, a comment keeps the connection alive; None
+        switches it off.
+    header_max_s: the most that a caller may ask for by header.
+    stream_max_s: for a whole stream.
+    retry_wait_max_s: the longest named wait before a retry in place; slot_wait_s: for a free place at a target.
+    upload_stall_s: without a byte of the caller's body; authenticate_s: for `authenticate`.
     """
 
     first_chunk_s: float = 30.0
     connect_s: float = 3.0
     idle_s: float = 60.0
     total_s: float | None = None
-    hedge_after_s: float | None = None
+    hedge_after_s: float | str | None = None
     heartbeat_s: float | None = None
     answer_s: float = 600.0
     tail_s: float = 5.0
     header_max_s: float = 3600.0
     stream_max_s: float = 3600.0
+    send_s: float = 60.0
     retry_wait_max_s: float = 5.0
     slot_wait_s: float = 1.0
     upload_stall_s: float = 10.0
@@ -268,11 +253,17 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Sizes and counts (contract, section 8). `attempts` is what one request may cost, whatever its sequence says."""
+    """Sizes and counts (contract, section 8).
+
+    attempts: what one request may cost, whatever its sequence says.
+    concurrency: requests in flight at one target; more wait for `slot_wait_s`, then ask the next one.
+    in_flight: requests in the gateway at once; more are refused at the door, their bodies unread.
+    """
 
     body_bytes: int = 16 << 20
     attempts: int = 5
     concurrency: int = 1000
+    in_flight: int = 10_000
     sequence_items: int = 16
     header_bytes: int = 8 << 10
     messages: int = 10_000
@@ -290,7 +281,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """When a target counts as down. Comes with a later release: a gateway refuses any but these values."""
+    """When a target counts as down, and for how long (contract, sections 4 and 8).
+
+    failures: so many in a row open its circuit; so do half of the last 20, once there are as many as this.
+    open_s: until it is probed for the first time, doubling with each trip up to `open_max_s`, +-25 %.
+    """
 
     failures: int = 5
     open_s: float = 5.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ from . import settings
 from ._asgi.app import GatewayApp
 from ._asgi.endpoint import Door
 from ._asgi.lifespan import serve_lifespan
-from ._assembly import allow_list, by_name, catalogue, describe, endpoint_ssl_context, listed
+from ._assembly import allow_list, asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, listed
+from ._dispatch.admission import Admission
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
-from ._values import Breaker, Limits, Target, Timeouts
+from ._values import Breaker, Limits, StreamBreak, Target, Timeouts
 from ._version import __version__
 from ._wire.masking import Mask
 from .auth.base import Authenticator
+from .circuits.memory import MemoryCircuits
 from .exceptions import RequestRejected
 from .providers import Provider
 from .telemetry.events import Observers, Sink
@@ -60,8 +63,9 @@ class Gateway:
         failover_sequence: the default targets, `provider` or `provider/model`; without it those of `openai` and `azure`
             that are configured, else all providers in their order.
         timeouts, limits: see Timeouts and Limits.
-        breaker: comes with a later release; only the default is taken.
-        on_stream_break: what happens when a stream breaks after its first chunk; only `error` for now.
+        breaker: when a target counts as down, and for how long; see Breaker.
+        on_stream_break: what happens when a stream breaks after its first chunk: the caller is told (`error`), nothing
+            is sent before the stream is whole (`hold`), or another target goes on with the text (`continue`).
         failover_on: callers' faults that move on all the same: `context_length`, `content_filter`,
             `unsupported_parameter`.
         success_status: 201 as the API page documents it, or 200 for clients that insist on it.
@@ -84,7 +88,7 @@ class Gateway:
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         breaker: Breaker | None = None,
-        on_stream_break: Literal["error", "continue", "hold"] = "error",
+        on_stream_break: StreamBreak = "error",
         failover_on: Iterable[FailoverOn] = ("context_length",),
         success_status: Literal[200, 201] = 201,
         models: Iterable[str] = (),
@@ -95,8 +99,8 @@ class Gateway:
         self._providers = by_name(providers)
         self._timeouts = settings.check_timeouts(Timeouts() if timeouts is None else timeouts)
         self._limits = settings.check_limits(Limits() if limits is None else limits)
-        settings.check_breaker(Breaker() if breaker is None else breaker)
-        settings.check_stream_break(on_stream_break)
+        self._breaker = settings.check_breaker(Breaker() if breaker is None else breaker)
+        self._on_stream_break = settings.check_stream_break(on_stream_break)
         self._failover_on = settings.check_failover_on(failover_on)
         self.success_status = settings.check_success_status(success_status)
         settings.check_engine(engine)
@@ -194,7 +198,9 @@ class Gateway:
     def _open(self) -> _Opened:
         # What an earlier loop had opened is dropped, not closed: its sockets belong to a loop that is gone.
         make = partial(self._engine.make, head_bytes=self._limits.upstream_head_bytes, dialer=Dialer())
-        tls = self._engine.make_ssl_context()
+        # Who is asked in plain text alone trusts nobody.
+        needed = asks_over_tls(self._providers)
+        tls = self._engine.make_ssl_context() if needed else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         transports: dict[str, Transport] = {}
         for name, provider in self._providers.items():
             if provider.client is not None:
@@ -213,9 +219,11 @@ class Gateway:
             providers=self._providers,
             transport_for=transport_for,
             slots=Slots(self._limits.concurrency),
+            circuits=Admission(MemoryCircuits(self._breaker), self._timeouts, self._observers),
             timeouts=self._timeouts,
             limits=self._limits,
             failover_on=self._failover_on,
+            on_stream_break=self._on_stream_break,
             observers=self._observers,
             mask=self._mask,
             gateway_id=self._gateway_id,

@@ -9,11 +9,12 @@ import difflib
 import json
 import logging
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from ._values import Breaker, Limits, TargetName, Timeouts
+from ._values import Breaker, Limits, StreamBreak, TargetName, Timeouts
 from .auth.bearer import bearer_tokens
 from .exceptions import ConfigurationError
 from .providers import VLLM, Azure, OpenAI, OpenAICompatible, Provider
@@ -47,38 +48,54 @@ def check_timeouts(timeouts: Timeouts) -> Timeouts:
         raise ConfigurationError("timeouts: expected Timeouts(...)")
     for field in fields(timeouts):
         value = getattr(timeouts, field.name)
-        if field.name in ("hedge_after_s", "heartbeat_s"):
-            if value is not None:
-                raise later(f"timeouts: {field.name}")
-        elif value is None and field.name == "total_s":
+        if value is None and field.name in ("total_s", "hedge_after_s", "heartbeat_s"):
             continue
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise ConfigurationError(f"timeouts: {field.name}: expected a positive number of seconds")
+        if isinstance(value, str) and field.name == "hedge_after_s":
+            if not _quantile(value):
+                raise ConfigurationError("timeouts: hedge_after_s: expected seconds, or a quantile from 'p50' to 'p99'")
+        else:
+            _check_seconds(f"timeouts: {field.name}", value)
     return timeouts
+
+
+_quantile = re.compile(r"p[5-9][0-9]", re.ASCII).fullmatch
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigurationError(f"{name}: expected a positive number of seconds")
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}: expected a positive integer")
 
 
 def check_limits(limits: Limits) -> Limits:
     if not isinstance(limits, Limits):
         raise ConfigurationError("limits: expected Limits(...)")
     for field in fields(limits):
-        value = getattr(limits, field.name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigurationError(f"limits: {field.name}: expected a positive integer")
+        _check_count(f"limits: {field.name}", getattr(limits, field.name))
     if limits.attempts > 16:
         raise ConfigurationError("limits: attempts: expected at most 16")
     return limits
 
 
-def check_breaker(breaker: Breaker) -> None:
-    if breaker != Breaker():
-        raise later("breaker")
+def check_breaker(breaker: Breaker) -> Breaker:
+    if not isinstance(breaker, Breaker):
+        raise ConfigurationError("breaker: expected Breaker(...)")
+    _check_count("breaker: failures", breaker.failures)
+    for name in ("open_s", "open_max_s"):
+        _check_seconds(f"breaker: {name}", getattr(breaker, name))
+    if breaker.open_max_s < breaker.open_s:
+        raise ConfigurationError("breaker: open_max_s: expected at least open_s")
+    return breaker
 
 
-def check_stream_break(policy: str) -> None:
-    if policy in ("continue", "hold"):
-        raise later(f"on_stream_break={policy!r}")
-    if policy != "error":
+def check_stream_break(policy: StreamBreak) -> StreamBreak:
+    if policy not in ("error", "continue", "hold"):
         raise ConfigurationError("on_stream_break: expected 'error', 'continue' or 'hold'")
+    return policy
 
 
 def check_success_status(status: int) -> int:
@@ -237,7 +254,7 @@ def _timeouts(env: Mapping[str, str]) -> Timeouts:
     if "OGW_IDLE_TIMEOUT_MS" in env:
         timeouts = replace(timeouts, idle_s=_integer(env, "OGW_IDLE_TIMEOUT_MS") / 1000)
     if "OGW_HEARTBEAT_MS" in env:
-        raise later("OGW_HEARTBEAT_MS")
+        timeouts = replace(timeouts, heartbeat_s=_integer(env, "OGW_HEARTBEAT_MS") / 1000)
     return timeouts
 
 

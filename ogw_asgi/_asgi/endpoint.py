@@ -5,15 +5,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from starlette.requests import HTTPConnection
 
-from .._dispatch.dispatcher import Dispatched, Dispatcher
-from .._dispatch.race import race
-from .._dispatch.relay import Relay
+from .._dispatch.answer import Answer
+from .._dispatch.delivery import Delivery
+from .._dispatch.dispatcher import Dispatch, Dispatcher
+from .._dispatch.race import Spawn, race
+from .._dispatch.relay import STALLED
 from .._rules.plan import Catalogue, make_plan
-from .._values import CallOptions, ChatCall, Endpoint, Limits, Plan, Principal, Timeouts
+from .._values import CallOptions, ChatCall, Endpoint, Header, Limits, Plan, Principal, Timeouts
 from .._wire.body import read_body
 from .._wire.envelope import interruption
 from .._wire.headers import announced_length, read_options, read_request_id, refuse_media, refuse_repeats
@@ -44,15 +47,26 @@ class Door:
 
 
 class ChatCompletions:
-    """The endpoint as an ASGI app. Nothing of a request is kept on it."""
+    """The endpoint as an ASGI app. Nothing of a request is kept on it but how many there are."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = read_request_id(scope["headers"]) or secrets.token_hex(16)
+        reply = Reply(scope, send, request_id, self._door.timeouts.send_s)
+        if self._in_flight >= self._door.limits.in_flight:
+            await _refuse(reply, overloaded())
+            return
+        self._in_flight += 1
+        try:
+            await self._walk(scope, receive, reply, request_id)
+        finally:
+            self._in_flight -= 1
+
+    async def _walk(self, scope: Scope, receive: Receive, reply: Reply, request_id: str) -> None:
         door, headers = self._door, scope["headers"]
-        request_id = read_request_id(headers) or secrets.token_hex(16)
-        reply = Reply(scope, send, request_id)
         try:
             try:
                 dispatcher = await door.open()
@@ -78,10 +92,7 @@ class ChatCompletions:
                 total_s=door.timeouts.total_s,
             )
         except RequestRejected as refusal:
-            try:
-                await reply.refuse(refusal)
-            except CallerGone:
-                pass
+            await _refuse(reply, refusal)
             return
         await _Exchange(door, dispatcher, reply, call, options, plan, principal).run(receive)
 
@@ -106,69 +117,103 @@ class _Exchange:
         self._options = options
         self._plan = plan
         self._principal = principal
-        self._result: Dispatched | None = None
+        self._dispatch: Dispatch | None = None
+        self._provider: str | None = None
         self._outcome = "left"
 
     async def run(self, receive: Receive) -> None:
         started_s = anyio.current_time()
         try:
-            await race(self._work, receive)
+            await race(self._work, receive, lambda: self._reply.ending)
         except CallerGone:
             pass
         finally:
             self._door.observers.tell(lambda: self._ended(started_s))
 
-    async def _work(self) -> None:
-        result = self._result = await self._dispatcher.dispatch(self._call, self._options, self._plan)
-        headers = [*result.headers, *trail_headers(result.attempts, result.made, result.provider)]
+    async def _work(self, spawn: Spawn) -> None:
+        principal = self._principal.id if self._principal is not None else None
+        dispatch = self._dispatch = self._dispatcher.dispatch(
+            self._call, self._options, self._plan, principal=principal, spawn=spawn
+        )
+        status = self._options.success_status or self._door.success_status
+        beat_s = self._door.timeouts.heartbeat_s
+        if beat_s is not None and self._call.stream:
+            spawn(partial(self._reply.keep_alive, status, beat_s))
+        result = await dispatch.first()
+        self._provider = result.provider
+        headers = [*result.headers, *trail_headers(dispatch.attempts, dispatch.made, result.provider)]
         answer = result.outcome
         if isinstance(answer, RequestRejected):
-            await self._reply.refuse(answer, headers, result.attempts)
+            if not self._reply.begun:
+                await self._reply.refuse(answer, headers, dispatch.attempts)
+            else:  # a heartbeat has promised a stream: this is the end of it
+                await self._reply.last_part(interruption(answer.message, attempts=dispatch.attempts))
             self._outcome = "refused" if result.provider is not None else "failed"
-            return
-        try:
-            status = self._options.success_status or self._door.success_status
-            if answer.stream is None:
+        elif answer.stream is not None:
+            await self._deliver(dispatch, answer, status, headers)
+        else:
+            await answer.aclose()  # it is all here: no slot waits for a caller that reads slowly
+            if answer.whole:
+                self._reply.begin_stream(status, headers)
+                await self._reply.whole_stream(answer.body)
+            else:
                 await self._reply.json(status, answer.body, headers)
+            self._outcome = "ok"
+
+    async def _deliver(self, dispatch: Dispatch, answer: Answer, status: int, headers: list[Header]) -> None:
+        self._reply.begin_stream(status, headers)
+        delivery = Delivery(dispatch, answer)
+        try:
+            broken = await delivery.run(self._reply.part)
+            self._provider = delivery.provider
+            if broken is None:
+                await self._reply.end_stream()
                 self._outcome = "ok"
-                return
-            await self._reply.start_stream(status, headers)
-            relay = Relay(answer, answer.stream, self._door.timeouts, result.mask)
-            broken = await relay.run(self._reply.part)
-            if broken is not None:
+                await delivery.drain()
+            elif broken.cause != STALLED:
                 # The body is left without its end, so that clients that ignore the event still see a broken
                 # connection (contract, section 5).
                 self._outcome = "broken"
                 self._door.observers.tell(
                     lambda: StreamBroken(
-                        self._options.request_id,
-                        answer.target.provider,
-                        broken.cause,
-                        relay.delivered_bytes,
+                        self._options.request_id, delivery.provider, broken.cause, delivery.delivered_bytes
                     )
                 )
-                # First, because a caller who has stopped reading may never let that last part go out.
-                await answer.aclose()
-                await self._reply.part(interruption(broken.message))
-                return
-            await self._reply.end_stream()
-            self._outcome = "ok"
-            await relay.drain()
+                attempts = dispatch.attempts if delivery.tried else None
+                await self._reply.last_part(interruption(broken.message, attempts=attempts))
         finally:
-            await answer.aclose()
+            await delivery.aclose()
 
     def _ended(self, started_s: float) -> RequestEnded:
-        result = self._result
         return RequestEnded(
             request_id=self._options.request_id,
             outcome=self._outcome,
             status=self._reply.status,
-            provider=result.provider if result is not None else None,
-            attempts=tuple(result.attempts) if result is not None else (),
+            provider=self._provider,
+            attempts=tuple(self._dispatch.attempts) if self._dispatch is not None else (),
             duration_ms=round((anyio.current_time() - started_s) * 1000),
             stream=self._call.stream,
             principal=self._principal.id if self._principal is not None else None,
         )
+
+
+async def _refuse(reply: Reply, refusal: RequestRejected) -> None:
+    try:
+        await reply.refuse(refusal)
+    except CallerGone:
+        pass
+
+
+def overloaded() -> RequestRejected:
+    """The 503 at the door, before the body: an answer in time is worth more than one more request in the queue."""
+    return RequestRejected(
+        503,
+        "The gateway has as many requests in flight as it takes.",
+        type="service_unavailable_error",
+        code="gateway_overloaded",
+        retry_after_s=1,
+        close=True,
+    )
 
 
 def refuse_loop(options: CallOptions, gateway_id: str) -> None:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+import anyio
+
 from .._values import AttemptRecord, Header
 from .._wire.envelope import render_error
 from .._wire.forwarding import server_timing
@@ -17,6 +19,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 RETRY_AFTER_MAX_S = 60
 """openai-node ignores more, openai-python does not retry at all above 120 s."""
 
+_PIECE = 64 << 10
+_BEAT = b": keep-alive\n\n"
+
 _JSON: Header = (b"content-type", b"application/json")
 _SSE: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream"),
@@ -26,36 +31,87 @@ _SSE: tuple[Header, ...] = (
 
 
 class CallerGone(Exception):
-    """`send` failed: whatever the server raised, nobody is listening any more."""
+    """`send` failed, whatever the server raised, or took nothing for too long: nobody is listening any more."""
 
 
 class Reply:
     """The one answer to one request."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str, send_s: float = 60.0) -> None:
         self._send = send
+        self._send_s = send_s
         self._head_only = scope.get("method") == "HEAD"
         self._http1 = str(scope.get("http_version", "1.1")).startswith("1")
         self._request_id: Header = (b"x-request-id", request_id.encode("ascii"))
+        self._head: MutableMapping[str, Any] | None = None
+        self._sent_s = 0.0
+        self._turns: anyio.Lock | None = None
+        self._over = False
+        self.begun = False
+        """There is a head, if not yet out: another one can never be sent."""
         self.status: int | None = None
+        """Of the head, once that is out."""
+        self.ending = False
+        """The last message has been handed to the server."""
 
     async def json(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
         length = (b"content-length", str(len(body)).encode("ascii"))
-        await self._start(status, [_JSON, length, self._request_id, *headers])
-        await self._tell({"type": "http.response.body", "body": b"" if self._head_only else body})
+        self._begin(status, [_JSON, length, self._request_id, *headers])
+        await self._tell_last(b"" if self._head_only else body)
 
     async def empty(self, status: int, headers: Sequence[Header]) -> None:
-        await self._start(status, [self._request_id, *headers])
-        await self._tell({"type": "http.response.body", "body": b""})
+        self._begin(status, [self._request_id, *headers])
+        await self._tell_last(b"")
 
-    async def start_stream(self, status: int, headers: Sequence[Header]) -> None:
-        await self._start(status, [*_SSE, self._request_id, *headers])
+    def begin_stream(self, status: int, headers: Sequence[Header]) -> None:
+        """The head goes out with the first part: both are there, and a second wait for the caller is saved.
+
+        Nothing where a heartbeat had to send it before anybody knew these headers.
+        """
+        if not self.begun:
+            self._begin(status, [*_SSE, self._request_id, *headers])
+
+    async def keep_alive(self, status: int, every_s: float) -> None:
+        """Beside the work on a stream: after each `every_s` of silence towards the caller, a comment.
+
+        The head goes out with the first one. Ends with the answer, or when nobody listens any more.
+        """
+        self._turns = anyio.Lock(fast_acquire=True)
+        self._sent_s = anyio.current_time()
+        while True:
+            await anyio.sleep_until(self._sent_s + every_s)
+            async with self._turns:
+                # Looked at when it is its turn: what it had to wait for was no silence, and may have been the end.
+                if self._over:
+                    return
+                if anyio.current_time() < self._sent_s + every_s:
+                    continue
+                self.begin_stream(status, ())
+                try:
+                    await self._hand(_BEAT, more=True)
+                except Exception:  # as with every send that fails: only receive() tells for sure
+                    return
+                self._sent_s = anyio.current_time()
 
     async def part(self, body: bytes) -> None:
-        await self._tell({"type": "http.response.body", "body": body, "more_body": True})
+        """A piece of a stream. Whoever sends many of them has a limit of its own over all."""
+        try:
+            await self._hand_over(body, more=True)
+        except Exception as error:
+            raise CallerGone from error
+
+    async def last_part(self, body: bytes) -> None:
+        """The last piece of a stream that is left without its end."""
+        await self._tell_last(body, more=True)
+
+    async def whole_stream(self, body: bytes) -> None:
+        """A stream that is all here, in pieces that a slow caller can take in time one by one."""
+        for start in range(0, len(body), _PIECE):
+            await self._tell(body[start : start + _PIECE])
+        await self.end_stream()
 
     async def end_stream(self) -> None:
-        await self._tell({"type": "http.response.body", "body": b""})
+        await self._tell_last(b"")
 
     async def refuse(
         self, refusal: RequestRejected, trail: Sequence[Header] = (), attempts: Sequence[AttemptRecord] = ()
@@ -84,15 +140,42 @@ class Reply:
         )
         await self.json(refusal.status, body, headers)
 
-    async def _start(self, status: int, headers: list[Header]) -> None:
-        await self._tell({"type": "http.response.start", "status": status, "headers": headers})
-        self.status = status
+    def _begin(self, status: int, headers: list[Header]) -> None:
+        self.begun = True
+        self._head = {"type": "http.response.start", "status": status, "headers": headers}
 
-    async def _tell(self, message: MutableMapping[str, Any]) -> None:
+    async def _tell_last(self, body: bytes, *, more: bool = False) -> None:
+        self._over = True
+        await self._tell(body, more=more)
+
+    async def _tell(self, body: bytes, *, more: bool = True) -> None:
         try:
-            await self._send(message)
+            with anyio.move_on_after(self._send_s):
+                await self._hand_over(body, more=more)
+                return
         except Exception as error:
             raise CallerGone from error
+        raise CallerGone
+
+    async def _hand_over(self, body: bytes, *, more: bool) -> None:
+        if self._turns is None:
+            await self._hand(body, more=more)
+            return
+        async with self._turns:
+            await self._hand(body, more=more)
+            self._sent_s = anyio.current_time()
+
+    async def _hand(self, body: bytes, *, more: bool) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            await self._send(head)
+            self.status = head["status"]
+        message: MutableMapping[str, Any] = {"type": "http.response.body", "body": body}
+        if more:
+            message["more_body"] = True
+        else:
+            self.ending = True
+        await self._send(message)
 
 
 def trail_headers(attempts: Sequence[AttemptRecord], made: int, provider: str | None) -> list[Header]:

@@ -9,19 +9,21 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import anyio
 
 from .._values import ChatCall, Header, Limits, Outcome, OutcomeKind, ProviderError, Secret, Target
 from .._wire.answer import encoded, media, read_answer
-from .._wire.chunks import read_chunk
+from .._wire.chunks import Chunk, read_chunk
 from .._wire.retry_after import read_retry_after
 from .._wire.sse import Comment, frame, frame_comment
 from ..exceptions import where
 from ..providers.base import Provider, Unservable
 from ..transports.base import Transport, TransportFailure, UpstreamResponse
+from .answer import Answer
 from .slots import Slot, Slots
 from .stream import ChatStream, StreamDefect
 
@@ -31,26 +33,16 @@ ERROR_BODY_BYTES = 64 << 10
 ERROR_BODY_S = 5.0
 """A status has been said already: its explanation is not waited for as long as an answer."""
 
+STALL_S = 0.02
+"""A limit that is noticed so much too late had passed while the host blocked the loop."""
 
-@dataclass(slots=True)
-class Answer:
-    """A good first chunk, and what follows it. Whoever holds this closes it."""
+CATCH_UP_S = 0.05
 
-    target: Target
-    headers: Sequence[Header]
-    response: UpstreamResponse
-    slot: Slot
-    outcome: Outcome
-    body: bytes = b""
-    stream: ChatStream | None = None
-    held: list[bytes] = field(default_factory=list)
-    """The frames up to and including the first with substance, ready to send."""
+_T = TypeVar("_T")
 
-    async def aclose(self) -> None:
-        try:
-            await self.response.aclose()
-        finally:
-            self.slot.release()
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(slots=True)
@@ -58,7 +50,8 @@ class Attempt:
     """Everything that one attempt needs; `run` it once.
 
     `key` is the caller's key for the caller's own endpoint; otherwise the provider is asked for its configured one.
-    `used_key` afterwards holds what was sent, so that it can be masked wherever the provider's words are shown.
+    `used_key` afterwards holds what was sent, so that it can be masked wherever the provider's words are shown; `sent`
+    tells whether the request was handed to the engine at all.
     """
 
     provider: Provider
@@ -70,26 +63,83 @@ class Attempt:
     connect_s: float
     caller_key: Secret | None = None
     used_key: Secret | None = None
+    sent: bool = False
+    limit_s: float = math.inf
+    """What was left for it when it had its slot."""
     answered: Sequence[Header] = ()
     """The head's headers, once there is one, whatever came of the answer."""
     _held: list[bytes] = field(default_factory=list)
+    _chunks: list[Chunk] = field(default_factory=list)
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _lost: bool = False
+    _sending: Callable[[], None] = _nothing
+    _grace_until_s: float | None = None
 
-    async def run(self, slots: Slots, slot_wait_s: float, first_chunk_s: float) -> Answer | Outcome:
+    def cancel(self) -> None:
+        """Another attempt has decided the request. Harmless at any time, also before and after the run."""
+        self._lost = True
+        self._scope.cancel()
+
+    async def run(
+        self,
+        slots: Slots,
+        *,
+        slot_wait_s: float,
+        first_chunk_s: float,
+        wait_s: float,
+        until_s: float | None,
+        begun: Callable[[], None],
+        sending: Callable[[], None],
+        finish: Callable[[Answer], Awaitable[Answer | Outcome]] | None = None,
+        ends_s: float = math.inf,
+    ) -> Answer | Outcome | None:
+        """What came of it; None: it was cancelled by `cancel`.
+
+        `begun` is called when `wait_s` is over, `sending` when the request is handed to the engine. `finish` takes a
+        stream that has its first chunk, and has until `ends_s` for the rest of it.
+        """
         started_s = anyio.current_time()
-        key = (self.target.provider, self.target.endpoint, self.target.model)
-        slot = await slots.acquire(key, min(slot_wait_s, first_chunk_s))
-        if slot is None:
-            return self._outcome("busy", started_s)
-        started_s = anyio.current_time()
+        slot: Slot | None = None
         result: Answer | Outcome | None = None
         try:
-            with anyio.move_on_after(first_chunk_s) as self._scope:
-                result = await self._run(slot, started_s)
+            with self._scope:
+                if wait_s > 0:
+                    await anyio.sleep(wait_s)
+                begun()
+                key = (self.target.provider, self.target.endpoint, self.target.model)
+                slot = await slots.acquire(key, min(slot_wait_s, first_chunk_s))
+                started_s = anyio.current_time()
+                if slot is None:
+                    result = self._outcome("busy", started_s)
+                else:
+                    self._sending = sending
+                    self.limit_s = first_chunk_s if until_s is None else min(first_chunk_s, until_s - started_s)
+                    self._scope.deadline = started_s + self.limit_s
+                    result = await self._run(slot, started_s)
+            if finish is not None and isinstance(result, Answer) and result.stream is not None:
+                answer, result = result, None
+                result = await self._finished(answer, finish, ends_s)
+        finally:
+            if slot is not None and not isinstance(result, Answer):
+                slot.release()
+        if result is None and not self._lost:
+            return self._outcome("timeout", started_s)
+        return result
+
+    async def _finished(
+        self, answer: Answer, finish: Callable[[Answer], Awaitable[Answer | Outcome]], ends_s: float
+    ) -> Answer | Outcome | None:
+        # A scope of its own: the first one's limit may have passed, and what was waiting then was still in time.
+        self._scope = anyio.CancelScope(deadline=ends_s)
+        result: Answer | Outcome | None = None
+        try:
+            if not self._lost:
+                with self._scope:
+                    result = await finish(answer)
         finally:
             if not isinstance(result, Answer):
-                slot.release()
-        return result or self._outcome("timeout", started_s)
+                await answer.aclose()
+        return result
 
     async def _run(self, slot: Slot, started_s: float) -> Answer | Outcome:
         try:
@@ -104,6 +154,8 @@ class Attempt:
         except Exception as failure:  # a provider class of the user's own
             logger.warning("provider_failed provider=%s error=%s", self.provider.name, where(failure))
             return self._outcome("unservable", started_s)
+        self.sent = True
+        self._sending()
         try:
             response = await self.transport.open(request)
         except TransportFailure as failure:
@@ -114,11 +166,11 @@ class Attempt:
             found = await self._read(response)
             if isinstance(found, ChatStream | bytes):
                 outcome = self._outcome("ok", started_s, response=response)
-                answer = Answer(self.target, response.headers, response, slot, outcome)
+                answer = Answer(self.target, response.headers, response, slot, outcome, started_s)
                 if isinstance(found, bytes):
                     answer.body = found
                 else:
-                    answer.stream, answer.held = found, self._held
+                    answer.stream, answer.held, answer.chunks = found, self._held, self._chunks
                 return answer
             kind, detail, error = found
             return self._outcome(kind, started_s, response=response, detail=detail, error=error)
@@ -146,12 +198,26 @@ class Attempt:
         if kind in ("sse", "html"):
             return "invalid_answer", f"{kind}_for_a_plain_call", None
         whole = bytearray()  # a list of chunks of one byte each would take many times their size
-        async for chunk in response.chunks():
+        chunks = response.chunks()
+        while (chunk := await self._in_time(lambda: anext(chunks, None))) is not None:
             whole += chunk
             if len(whole) > self.limits.upstream_answer_bytes:
                 return "invalid_answer", "too_large", None
         answer = read_answer(bytes(whole))
         return ("invalid_answer", answer.no_answer, answer.error) if answer.no_answer else answer.body
+
+    async def _in_time(self, read: Callable[[], Awaitable[_T]]) -> _T:
+        """Read on. What was waiting while a blocked loop let the limit pass is still in time, all of it."""
+        if not self._scope.cancel_called or self._lost:
+            return await read()
+        now_s = anyio.current_time()
+        if self._grace_until_s is None:
+            stalled = now_s - self._scope.deadline > STALL_S
+            self._grace_until_s = now_s + CATCH_UP_S if stalled else now_s
+        if now_s < self._grace_until_s:
+            with anyio.CancelScope(shield=True, deadline=self._grace_until_s):
+                return await read()
+        return await read()  # and be cancelled
 
     async def _error_body(self, response: UpstreamResponse) -> bytes:
         """The start of an error's body; what cannot be read in time or at all is left out: the status stands.
@@ -183,7 +249,7 @@ class Attempt:
         held_bytes = comment_bytes = events = 0
         while True:
             try:
-                frames = await stream.frames()
+                frames = await self._in_time(stream.frames)
             except StreamDefect as defect:
                 return defect.cause, None
             if frames is None:
@@ -201,6 +267,7 @@ class Attempt:
                     return cause, chunk.error
                 stream.note(chunk)
                 self._held.append(frame(chunk.payload))
+                self._chunks.append(chunk)
                 events += 1
                 held_bytes += len(chunk.payload)
                 full = events >= self.limits.held_events or held_bytes > self.limits.held_bytes

@@ -1,15 +1,15 @@
-"""The loop: ask the failover machine for a step, make the attempt, tell the machine what came of it."""
+"""One request, from its plan to its first chunk or its refusal, and on from where a stream broke."""
 
 from __future__ import annotations
 
-import random
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
 
-from .._rules.failover import Failover, GiveUp
+from .._rules.classify import Verdict
+from .._rules.failover import Failover, GiveUp, Try
 from .._values import (
     AttemptRecord,
     CallOptions,
@@ -18,6 +18,7 @@ from .._values import (
     Limits,
     Outcome,
     Plan,
+    StreamBreak,
     Target,
     Timeouts,
 )
@@ -25,10 +26,16 @@ from .._wire.forwarding import downstream_headers, traceparent, upstream_headers
 from .._wire.masking import Mask
 from ..exceptions import RequestRejected
 from ..providers.base import Provider
-from ..telemetry.events import AttemptEnded, AttemptStarted, Observers
+from ..telemetry.events import Observers
 from ..transports.base import Transport
-from .attempt import Answer, Attempt
+from .admission import Admission, scope_of
+from .answer import Answer
+from .attempt import Attempt
+from .contest import Contest
+from .hold import hold
+from .race import Spawn
 from .slots import Slots
+from .terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +43,12 @@ class Dispatched:
     """What came of a request up to its first chunk.
 
     Attributes:
-        attempts: the whole trail; `made` counts those of it that went out.
         provider: who answered, or whose refusal is passed on.
-        mask: hides every key that was sent.
         headers: what of that provider's headers the caller gets.
         outcome: an answer, which whoever gets it closes, or the refusal that is left when there is none.
     """
 
-    attempts: Sequence[AttemptRecord]
-    made: int
     provider: str | None
-    mask: Mask
     headers: Sequence[Header]
     outcome: Answer | RequestRejected
 
@@ -58,84 +60,158 @@ class Dispatcher:
     providers: Mapping[str, Provider]
     transport_for: Callable[[Target], Transport]
     slots: Slots
+    circuits: Admission
     timeouts: Timeouts
     limits: Limits
     failover_on: frozenset[str]
+    on_stream_break: StreamBreak
     observers: Observers
     mask: Mask
     gateway_id: str
     version: str
 
-    async def dispatch(self, call: ChatCall, options: CallOptions, plan: Plan) -> Dispatched:
-        """Try the plan's targets until one gives its first chunk. Whoever gets an answer closes it."""
-        failover = Failover(
+    def dispatch(
+        self, call: ChatCall, options: CallOptions, plan: Plan, *, principal: str | None, spawn: Spawn
+    ) -> Dispatch:
+        """What is to be done for one request; nothing has been, yet."""
+        return Dispatch(self, call, options, plan, principal, spawn)
+
+
+class Dispatch:
+    """One request's attempts.
+
+    Attributes:
+        call, options: what was asked for.
+        policy: what happens when its stream breaks.
+        failover: whom it has asked, and may still ask.
+        won: the step that gave the last answer.
+    """
+
+    def __init__(
+        self,
+        shared: Dispatcher,
+        call: ChatCall,
+        options: CallOptions,
+        plan: Plan,
+        principal: str | None,
+        spawn: Spawn,
+    ) -> None:
+        self.shared = shared
+        self.call = call
+        self.options = options
+        self.policy: StreamBreak = options.on_stream_break or shared.on_stream_break
+        self.spawn = spawn
+        self.won: Try | None = None
+        self.failover = Failover(
             plan,
-            limits=self.limits,
-            timeouts=self.timeouts,
-            failover_on=self.failover_on,
+            limits=shared.limits,
+            timeouts=shared.timeouts,
+            failover_on=shared.failover_on,
             started_s=anyio.current_time(),
         )
-        used: list[str] = []
-        said: Sequence[Header] = ()
-        while True:
-            step = failover.next_step(anyio.current_time(), random.random())
-            if isinstance(step, GiveUp):
-                mask = self.mask.plus(used)
-                # A refusal has a retry-after of its own, within the bounds of the contract, or none.
-                headers = [pair for pair in downstream_headers(said, mask) if b"retry-after" not in pair[0]]
-                return Dispatched(failover.attempts, failover.made, step.provider, mask, headers, step.refusal)
-            if step.wait_s > 0:
-                await anyio.sleep(step.wait_s)
-            target = step.target
-            number = failover.made + 1
-            self.observers.tell(
-                lambda: AttemptStarted(options.request_id, target.provider, target.model, number)  # noqa: B023
-            )
-            attempt = self._attempt(call, options, target)
-            result = await attempt.run(self.slots, self.timeouts.slot_wait_s, step.first_chunk_s)
-            if attempt.used_key is not None:
-                used.append(attempt.used_key.reveal())
-            outcome = result.outcome if isinstance(result, Answer) else _masked(result, self.mask.plus(used))
-            verdict = failover.record(target, outcome, anyio.current_time())
-            record = failover.attempts[-1]
-            said = attempt.answered if verdict.action == "stop" else ()
-            self.observers.tell(
-                lambda: AttemptEnded(options.request_id, record, verdict.alert)  # noqa: B023 - told at once
-            )
-            if isinstance(result, Answer):
-                mask = self.mask.plus(used)
-                headers = downstream_headers(result.headers, mask)
-                return Dispatched(failover.attempts, failover.made, target.provider, mask, headers, result)
+        self._principal = principal
+        self._made: list[Attempt] = []
+        hedge_after = shared.timeouts.hedge_after_s if options.hedge_after_s is None else options.hedge_after_s
+        self._terms = Terms(
+            request_id=options.request_id,
+            stream=call.stream,
+            scopes={target: scope_of(target, principal) for target in plan.targets},
+            hedge_after=hedge_after,
+            slot_wait_s=shared.timeouts.slot_wait_s,
+            make=lambda target: self.attempt(target, call),
+            masked=self.masked,
+            finish=self._hold if call.stream and self.policy == "hold" else None,
+        )
 
-    def _attempt(self, call: ChatCall, options: CallOptions, target: Target) -> Attempt:
-        provider = self.providers[target.provider]
+    @property
+    def attempts(self) -> Sequence[AttemptRecord]:
+        """The whole trail."""
+        return self.failover.attempts
+
+    @property
+    def made(self) -> int:
+        """How many of the trail went out."""
+        return self.failover.made
+
+    @property
+    def mask(self) -> Mask:
+        """Hides every key that was sent."""
+        keys = [one.used_key.reveal() for one in self._made if one.used_key is not None]
+        return self.shared.mask.plus(keys)
+
+    def masked(self, outcome: Outcome) -> Outcome:
+        """The same outcome with a provider's words as they may be shown."""
+        return _masked(outcome, self.mask)
+
+    async def first(self) -> Dispatched:
+        """Try the plan's targets until one gives its first chunk. Whoever gets an answer closes it."""
+        contest = self._contest(self._terms)
+        result = await contest.run()
+        if isinstance(result, GiveUp):
+            said = contest.refusing.answered if contest.refusing is not None else ()
+            # A refusal has a retry-after of its own, within the bounds of the contract, or none.
+            headers = [pair for pair in downstream_headers(said, self.mask) if b"retry-after" not in pair[0]]
+            return Dispatched(result.provider, headers, result.refusal)
+        self.won = contest.won
+        return Dispatched(result.target.provider, downstream_headers(result.headers, self.mask), result)
+
+    async def other(
+        self,
+        *,
+        make: Callable[[Target], Attempt],
+        finish: Callable[[Answer], Awaitable[Answer | Outcome]],
+        asks_again: Callable[[Target, Outcome, Verdict], bool],
+    ) -> Answer | None:
+        """Another answer, from the targets that are left, on these terms. Whoever gets it closes it."""
+        terms = replace(self._terms, hedge_after=None, make=make, finish=finish, asks_again=asks_again)
+        contest = self._contest(terms)
+        result = await contest.run()
+        if isinstance(result, GiveUp):
+            return None
+        self.won = contest.won
+        return result
+
+    async def broken(self, answer: Answer) -> None:
+        """The provider broke its stream after the first chunk: its circuit hears of it."""
+        await self.shared.circuits.broken(scope_of(answer.target, self._principal), anyio.current_time())
+
+    def attempt(self, target: Target, call: ChatCall) -> Attempt:
+        """An attempt at `target`, to be run once, asking for `call`."""
+        shared, options = self.shared, self.options
+        provider = shared.providers[target.provider]
         trace = None
         if provider.self_hosted:
             trace = traceparent(options.trace_id or secrets.token_hex(16), secrets.token_hex(8), options.trace_flags)
-        return Attempt(
+        made = Attempt(
             provider=provider,
             target=target,
             call=call,
-            transport=self.transport_for(target),
+            transport=shared.transport_for(target),
             forwarded=upstream_headers(
                 options,
-                gateway_id=self.gateway_id,
-                version=self.version,
+                gateway_id=shared.gateway_id,
+                version=shared.version,
                 stream=call.stream,
                 traceparent=trace,
             ),
-            limits=self.limits,
-            connect_s=self.timeouts.connect_s,
+            limits=shared.limits,
+            connect_s=shared.timeouts.connect_s,
             caller_key=options.vllm_api_key if target.endpoint else None,
         )
+        self._made.append(made)
+        return made
+
+    def _contest(self, terms: Terms) -> Contest:
+        shared = self.shared
+        return Contest(terms, self.failover, shared.circuits, shared.slots, shared.observers, self.spawn)
+
+    async def _hold(self, answer: Answer) -> Answer | Outcome:
+        return await hold(answer, self.shared.timeouts, self.shared.limits.upstream_answer_bytes)
 
 
 def _masked(outcome: Outcome, mask: Mask) -> Outcome:
-    """The same outcome with a provider's words as they may be shown.
-
-    A server's message may echo our key or a configured URL (contract, section 4). It is masked here, once, because
-    from here on it is the caller's refusal, the trail, the log and what sinks see.
-    """
+    # A server's message may echo our key or a configured URL (contract, section 4). It is masked here, once, because
+    # from here on it is the caller's refusal, the trail, the log and what sinks see.
     error = outcome.error
     if error is None:
         return outcome

@@ -1,4 +1,4 @@
-"""Run the work of a request until it ends or the caller leaves. The only place that starts a task.
+"""Run the work of a request until it ends or the caller leaves. The only place that starts tasks.
 
 Only `receive()` tells that the caller left: `send()` stays silent on uvicorn, hypercorn and granian. So a watcher runs
 beside the work for the whole request. asyncio's own TaskGroup costs a sixth of anyio's, and this is once per request;
@@ -8,8 +8,8 @@ trio has anyio's. Either way the watcher's life ends inside the call.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any, Protocol
 
 import anyio
 
@@ -20,43 +20,73 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _REPEATS = 16
 
 
-async def race(work: Callable[[], Awaitable[None]], receive: Receive) -> bool:
-    """Await `work()`; True when the caller left first, and the work was cancelled for it.
+class Spawn(Protocol):
+    """Starts `work()` beside the request's own work. It is cancelled when that ends, and must not raise."""
 
-    Raises what `work` raises, as it is, not in a group.
+    def __call__(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None: ...
+
+
+def never() -> bool:
+    return False
+
+
+async def race(
+    work: Callable[[Spawn], Awaitable[None]], receive: Receive, answered: Callable[[], bool] = never
+) -> bool:
+    """Await `work(spawn)`; True when the caller left first, and the work was cancelled for it.
+
+    A caller that leaves when all is `answered` interrupts nothing: hypercorn says "disconnect" from within the send()
+    of the last message, and one that is cancelled there leaves its connection half-way.
+
+    Raises what `work` raises, as it is, not in a group. Whatever it spawned has ended by then.
     """
+    return await (_on_trio if on_trio() else _on_asyncio)(work, receive, answered)
+
+
+def on_trio() -> bool:
     try:
-        on_asyncio = asyncio.current_task() is not None
+        return asyncio.current_task() is None
     except RuntimeError:
-        on_asyncio = False
-    return await (_on_asyncio if on_asyncio else _on_trio)(work, receive)
+        return True
 
 
-async def _on_asyncio(work: Callable[[], Awaitable[None]], receive: Receive) -> bool:
+async def _on_asyncio(work: Callable[[Spawn], Awaitable[None]], receive: Receive, answered: Callable[[], bool]) -> bool:
     failure: Exception | None = None
     scope = anyio.CancelScope()
     async with asyncio.TaskGroup() as group:
-        watcher = group.create_task(_watch(receive, scope))
+        watcher = group.create_task(_watch(receive, scope, answered))
+        scopes: list[anyio.CancelScope] = []
+
+        def start(beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
+            scopes.append(anyio.CancelScope())
+            group.create_task(_within(scopes[-1], beside))
+
         try:
             with scope:
-                await work()
+                await work(start)
         except Exception as error:
             failure = error
         finally:
             watcher.cancel()
+            for one in scopes:
+                one.cancel()
     if failure is not None:
         raise failure
     return scope.cancelled_caught
 
 
-async def _on_trio(work: Callable[[], Awaitable[None]], receive: Receive) -> bool:
+async def _on_trio(work: Callable[[Spawn], Awaitable[None]], receive: Receive, answered: Callable[[], bool]) -> bool:
     failure: Exception | None = None
     scope = anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        group.start_soon(_watch, receive, scope)
+        group.start_soon(_watch, receive, scope, answered)
+
+        def start(beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
+            group.start_soon(beside)
+
         try:
             with scope:
-                await work()
+                await work(start)
         except Exception as error:
             failure = error
         finally:
@@ -66,7 +96,13 @@ async def _on_trio(work: Callable[[], Awaitable[None]], receive: Receive) -> boo
     return scope.cancelled_caught
 
 
-async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
+async def _within(scope: anyio.CancelScope, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    # A task's own cancel() would go through the shields that connections are closed under.
+    with scope:
+        await work()
+
+
+async def _watch(receive: Receive, scope: anyio.CancelScope, answered: Callable[[], bool]) -> None:
     try:
         for _ in range(_REPEATS):
             message = await receive()
@@ -76,4 +112,5 @@ async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
             return
     except Exception:  # a receive() that fails has no caller behind it
         pass
-    scope.cancel()
+    if not answered():
+        scope.cancel()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import anyio
 
@@ -11,79 +10,68 @@ from .._values import Timeouts
 from .._wire.chunks import glance, read_chunk
 from .._wire.masking import Mask
 from .._wire.sse import DONE, Comment, frame, frame_comment
-from ..transports.base import TransportFailure
-from .attempt import Answer
-from .stream import ChatStream, StreamDefect
+from .._wire.transcript import Transcript
+from .answer import Answer
+from .reading import Break, Reading
+from .stream import ChatStream
 
 DRAIN_BYTES = 16 << 10
-DRAIN_S = 0.1
+DRAIN_S = 0.05
+
+STALLED = "caller_stalled"
+"""The cause of a break that is the caller's: it took nothing for `send_s`."""
 
 Send = Callable[[bytes], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
-    """The stream did not reach its end. `message` is for the caller, `cause` a word for the log."""
-
-    cause: str
-    message: str
-
-
 class Relay:
-    """Reads events and hands them on, one send per arrival; the next read waits until the send has returned."""
+    """Reads events and hands them on, one send per arrival; the next read waits until the send has returned.
 
-    def __init__(self, answer: Answer, stream: ChatStream, timeouts: Timeouts, mask: Mask) -> None:
+    With a `transcript` every chunk is parsed and noted there, and from the second part on written anew.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        stream: ChatStream,
+        timeouts: Timeouts,
+        mask: Mask,
+        transcript: Transcript | None = None,
+    ) -> None:
         self._answer = answer
         self._stream = stream
         self._timeouts = timeouts
+        self._transcript = transcript
         self._mask = mask
         self.delivered_bytes = 0
+        self._sending_s: float | None = None
 
     async def run(self, send: Send) -> Break | None:
         """Relay to the end. None: complete, and `[DONE]` was the last thing sent. Else what broke; nothing sent of it.
 
         Raises what `send` raises.
         """
-        stream, timeouts = self._stream, self._timeouts
-        started_s = last_event_s = anyio.current_time()
-        out = b"".join(self._answer.held)
+        stream, transcript = self._stream, self._transcript
+        reading = Reading(self._answer.target.provider, stream, self._timeouts, self._mask)
+        out = self._opening()
         broken: Break | None = None
-        finished_s = started_s if stream.finished else None
-        ends_s = started_s + timeouts.stream_max_s
         with anyio.CancelScope() as scope:
             while True:
                 if out:
-                    scope.deadline = ends_s  # a caller that reads slowly is no silence of the provider
-                    await send(out)
-                    self.delivered_bytes += len(out)
+                    if not await self._hand_on(out, send, scope, reading.ends_s):
+                        return Break(STALLED, "")
                     out = b""
-                    last_event_s = anyio.current_time()
+                    reading.heard()
                 if broken is not None:
                     break
                 if stream.done:
                     return None
-                # Usage and [DONE] get their own, shorter limit once nothing of the answer can be missing.
-                wait_until_s = last_event_s + timeouts.idle_s
-                if finished_s is not None:
-                    wait_until_s = min(wait_until_s, finished_s + timeouts.tail_s)
-                scope.deadline = min(wait_until_s, ends_s)
-                try:
-                    frames = await stream.frames()
-                except StreamDefect as defect:
-                    broken = self._break(defect.cause)
-                    break
-                except TransportFailure as failure:
-                    broken = self._break(failure.kind)
-                    break
-                if scope.cancel_called:
-                    # The limit ran out as these came: nothing can be awaited in here any more, so they are late.
-                    broken = self._late(ends_s)
-                    break
-                if frames is None:
-                    broken = self._break("incomplete")
+                frames = await reading.frames(scope)
+                if isinstance(frames, Break):
+                    broken = frames
                     break
                 # An event that only the end has ended may be half of one, and still look whole at both its ends.
-                judge = read_chunk if stream.ended else glance
+                judge = glance if transcript is None and not stream.ended else read_chunk
                 parts: list[bytes] = []
                 data = False
                 for item in frames:
@@ -94,31 +82,70 @@ class Relay:
                     chunk = judge(item.data, error_event=item.error)
                     if chunk.kind == "data":
                         stream.note(chunk)
-                        parts.append(frame(chunk.payload))
+                        parts.append(frame(chunk.payload) if transcript is None else transcript.told(chunk))
                         continue
                     if chunk.kind == "done":
                         stream.done = True
-                        parts.append(frame(DONE))
+                        parts.append(self._end())
                     elif chunk.kind == "error":
-                        broken = self._break("error_event", chunk.error.message if chunk.error else None)
+                        broken = reading.broken("error_event", error=chunk.error)
                     else:
-                        broken = self._break("not_json")
+                        broken = reading.broken("not_json")
                     break
                 out = b"".join(parts)
                 if not data and out:
                     # Comments go on to the caller, but they do not reset the idle limit.
-                    scope.deadline = ends_s
-                    await send(out)
-                    self.delivered_bytes += len(out)
+                    if not await self._hand_on(out, send, scope, reading.ends_s):
+                        return Break(STALLED, "")
                     out = b""
-                if finished_s is None and stream.finished:
-                    finished_s = anyio.current_time()
+                elif data and not out:
+                    reading.heard()  # what was of no use to the caller was no silence either
+                reading.look()
         if scope.cancelled_caught:
-            broken = self._late(ends_s)
+            if self._sending_s is not None and anyio.current_time() < reading.ends_s:
+                return Break(STALLED, "")
+            broken = reading.late()
         if stream.finished:  # nothing of the answer is missing: what came after it, or did not, is no break
-            await send(frame(DONE))
-            return None
+            with anyio.move_on_after(self._timeouts.send_s):
+                await send(self._end())
+                return None
+            return Break(STALLED, "")
         return broken
+
+    def _opening(self) -> bytes:
+        """What was read before the answer was one."""
+        if self._transcript is None:
+            return b"".join(self._answer.held)
+        told = [self._transcript.told(chunk) for chunk in self._answer.chunks]
+        return b"".join(self._answer.held if self._transcript.parts == 1 else told)
+
+    def _end(self) -> bytes:
+        if self._transcript is None or self._transcript.parts == 1:
+            return frame(DONE)
+        # The head named who began.
+        return frame_comment(b" x-opengateway-provider: " + self._answer.target.provider.encode()) + frame(DONE)
+
+    async def _hand_on(self, out: bytes, send: Send, scope: anyio.CancelScope, ends_s: float) -> bool:
+        # A caller that reads slowly is no silence of the provider; one that does not read at all is gone.
+        self._sending_s = anyio.current_time()
+        scope.deadline = min(ends_s, self._sending_s + self._timeouts.send_s)
+        await send(out)
+        self._sending_s = None
+        self.delivered_bytes += len(out)
+        # Else the limit had passed, and only a server's shield kept the send alive.
+        return not scope.cancel_called or anyio.current_time() >= ends_s
+
+    async def guard(self) -> None:
+        """Beside `run`: closes the provider when the caller takes nothing for too long, also where nobody can end the
+        server's `send` (hypercorn shields it on trio)."""
+        limit_s = self._timeouts.send_s
+        while True:
+            began_s = self._sending_s
+            left_s = limit_s if began_s is None else began_s + limit_s - anyio.current_time()
+            if left_s <= 0:
+                await self._answer.aclose()
+                return
+            await anyio.sleep(left_s)
 
     async def drain(self) -> None:
         """After a complete stream: let the connection be kept, if its end comes at once.
@@ -127,11 +154,3 @@ class Relay:
         """
         with anyio.move_on_after(DRAIN_S, shield=True):
             await self._stream.drain(DRAIN_BYTES)
-
-    def _late(self, ends_s: float) -> Break:
-        return self._break("idle" if anyio.current_time() < ends_s else "too_long")
-
-    def _break(self, cause: str, said: str | None = None) -> Break:
-        provider = self._answer.target.provider
-        text = f"The stream of {provider} was interrupted ({cause.replace('_', ' ')})."
-        return Break(cause, f"{text} {self._mask.text(said)}" if said else text)

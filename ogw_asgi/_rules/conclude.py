@@ -14,9 +14,10 @@ from .._values import Outcome, ProviderError, Target
 from ..exceptions import RequestRejected
 from .table import Verdict
 
-NOTHING_SENT = frozenset({"busy", "unservable", "key_unavailable"})
+NOTHING_SENT = frozenset({"busy", "exhausted", "unservable", "key_unavailable"})
 """Reasons of outcomes that never reached a provider: lines of the trail, but no attempts."""
 
+OVERLOADED = frozenset({"busy", "exhausted"})
 OUT_OF_TIME = frozenset({"timeout", "connect_timeout"})
 RATE_LIMITED = frozenset({"rate_limited", "request_too_large"})
 
@@ -87,10 +88,10 @@ def _sum(ended: Sequence[Ended], out_of_time: bool) -> RequestRejected:
         )
     if reasons and reasons <= RATE_LIMITED:
         return _rate_limited(sent, ended)
-    if all(item.reason == "busy" for item in ended):
+    if all(item.reason in OVERLOADED for item in ended):
         return RequestRejected(
             503,
-            f"The gateway is busy: no provider had a free slot.{_trail(ended)}",
+            f"The gateway is busy: it had no free slot, or no socket, for any provider.{_trail(ended)}",
             type="service_unavailable_error",
             code="gateway_overloaded",
             retry_after_s=BUSY_RETRY_AFTER_S,

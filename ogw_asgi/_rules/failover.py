@@ -1,55 +1,52 @@
-"""Failover: what to do next, one question at a time (contract, section 2).
+"""Failover: whom to ask next, one question at a time (contract, sections 2 and 4).
 
-An ask/tell machine without I/O: `next_step()` says whom to ask, after what wait and for how long; the driver
-does it and tells `record()` what came of it. Each position of the plan is offered at most once, so it always
-ends. It reads no clock and throws no dice: both come as arguments.
+An ask/tell machine without I/O: `next_step()` says whom to ask, after what wait and for how long; the driver does it
+and tells `record()` what came of it. Several attempts may be under way: a hedge, or the one beside a probe. Targets
+that should not be asked now go to the back of the queue, never away. Each position of the plan is offered at most
+once, so it always ends. It reads no clock and throws no dice: both come as arguments.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from bisect import bisect
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 from .._values import AttemptRecord, Limits, Outcome, Plan, Target, Timeouts
-from ..exceptions import RequestRejected
 from .classify import classify
 from .conclude import OUT_OF_TIME, Ended, conclude
+from .cooldown import cooldown_s
+from .shares import NO_TIME_S, Shares
+from .standing import READY, Standing
+from .steps import GiveUp as GiveUp
+from .steps import Try as Try
 from .table import Verdict
+from .trail import line_of
 
 BACKOFF_S = 0.25
 """The shortest wait before a repeat, named or not, and the width of the jitter on top."""
 
-KEPT_BACK_S = 30.0
-"""What the total holds back for each target not tried yet, when there is that much."""
+PROBE_S = 1.0
+"""A target that may still be down is waited for alone no longer than this: then the next one starts beside it."""
 
-NO_TIME_S = 0.001
-"""Less than this is none: no provider answers in it, and sums of floats are off by less."""
+NO_STANDINGS: Mapping[Target, Standing] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
-    """Wait, then ask this target; give up on it `first_chunk_s` after the call is sent."""
-
+class _Choice(NamedTuple):
+    position: int
     target: Target
     wait_s: float
-    first_chunk_s: float
     repeat: bool
-    """The same target was asked just before (a retry in place)."""
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Nobody is left to ask: the caller gets `refusal`, in the words of `provider` if that is not None."""
-
-    refusal: RequestRejected
-    provider: str | None
+    standing: Standing
 
 
 class Failover:
-    """The sequential machine: one target at a time, each `Try` recorded before the next is asked for.
+    """The machine of one request.
 
-    `attempts` is the trail so far, one line per recorded outcome. Lines of outcomes where nothing was sent
-    (`busy`, `unservable`, `key_unavailable`) stand in it, too, but `made` does not count them.
+    `attempts` is the trail so far, one line per recorded outcome, in the order in which they were asked. Lines of
+    outcomes where nothing was sent (`busy`, `unservable`, `key_unavailable`) stand in it, too, but `made` does not
+    count them.
     """
 
     def __init__(
@@ -62,88 +59,223 @@ class Failover:
         started_s: float,
     ) -> None:
         self.attempts: list[AttemptRecord] = []
+        self.last: AttemptRecord | None = None
+        """The line that was recorded last."""
         self._plan = plan
         self._max_attempts = limits.attempts
         self._timeouts = timeouts
         self._failover_on = failover_on
-        self._deadline_s = None if plan.total_s is None else started_s + plan.total_s
+        self._shares = Shares(plan, timeouts, started_s)
+        self._left = list(range(len(plan.targets)))
+        self._orders: list[int] = []
+        self._asked = 0
+        self._under_way: list[Try] = []
         self._ended: list[Ended] = []
-        self._ended_at_s = started_s
+        self._last_of: dict[Target, tuple[Ended, float]] = {}
         self._made = 0
-        self._position = 0
         self._repeats = 0
-        self._asked: Target | None = None
         self._tried: set[Target] = set()
         self._too_small: set[Target] = set()
         """Targets that found the prompt too long; it will not get shorter."""
+        self._cooled_until_s: dict[Target, float] = {}
+        """Cooldowns that answers to this very request have set: they do not push its own repeats back."""
+        self._going_on = False
+        """The caller has the beginning of an answer, so no refusal can be the last word any more."""
+        self._asked_again: set[int] = set()
+        """Positions that are offered once more, at once."""
 
     @property
     def made(self) -> int:
-        """How many attempts went out: what counts towards the limit, and what the caller is told."""
+        """How many attempts went out and ended: what the caller is told."""
         return self._made
 
-    def next_step(self, now_s: float, jitter: float) -> Try | GiveUp:
-        """Whom to ask next. `jitter`: random, in [0, 1). Raises RuntimeError if asked out of turn."""
-        if self._asked is not None:
-            raise RuntimeError("the outcome of the last Try has not been recorded")
+    @property
+    def ends_s(self) -> float:
+        """When the total is over, on the clock that `next_step` is given; inf without one."""
+        return self._shares.ends_s
+
+    @property
+    def targets_left(self) -> list[Target]:
+        """Whose standing the next question depends on, each once, in their order."""
+        return list(dict.fromkeys(self._plan.targets[position] for position in self._left))
+
+    def next_step(
+        self,
+        now_s: float,
+        jitter: float,
+        standings: Mapping[Target, Standing] = NO_STANDINGS,
+        *,
+        hedge: bool = False,
+    ) -> Try | GiveUp | None:
+        """Whom to ask next, or None: nobody now, the attempts under way decide.
+
+        `jitter`: random, in [0, 1). `hedge`: nothing has failed yet, so only a target in good standing will do.
+        Raises RuntimeError if the request is over.
+        """
         if self._ended and self._ended[-1].verdict.action != "next":
             if self._ended[-1].verdict.action == "deliver":
                 raise RuntimeError("the request has been answered")
             return self._give_up()
-        while self._position < len(self._plan.targets) and self._made < self._max_attempts:
-            target = self._plan.targets[self._position]
-            repeat = self._position > 0 and self._plan.targets[self._position - 1] == target
-            self._position += 1
-            if target in self._too_small:
+        while choice := self._choose(now_s, jitter, standings, hedge=hedge):
+            target = choice.target
+            others = min(len(self._untried(target)), self._max_attempts - self._made - len(self._under_way) - 1)
+            if self._shares.is_over(now_s):
+                return self._give_up(out_of_time=True) if not self._under_way else None
+            share = self._shares.of(now_s, others, choice.wait_s)
+            self._left.remove(choice.position)
+            if share is None:  # only a repeat waits
                 continue
-            wait_s = self._wait_s(now_s, jitter) if repeat else 0.0
-            if wait_s is None:
-                continue
-            others = min(len(self._untried(target)), self._max_attempts - self._made - 1)
-            limit_s = self._limit_s(others)
-            if self._deadline_s is not None:
-                left_s = self._deadline_s - now_s
-                if left_s < NO_TIME_S:
-                    return self._give_up(out_of_time=True)
-                share_s = left_s - others * min(KEPT_BACK_S, left_s / (others + 1))
-                if wait_s >= share_s:  # only a repeat waits, and what is kept back for others is not its own
-                    continue
-                limit_s = min(limit_s, share_s - wait_s)
-            self._repeats = self._repeats + 1 if repeat else 0
-            self._asked = target
+            self._repeats = self._repeats + 1 if choice.repeat else 0
             self._tried.add(target)
-            return Try(target, wait_s, limit_s, repeat)
+            beyond = self._made > 0 or bool(self._under_way)
+            extra = beyond and choice.standing.state != "ready"
+            self._asked += 1
+            step = Try(
+                target,
+                choice.wait_s,
+                share.limit_s,
+                choice.repeat,
+                choice.standing,
+                extra,
+                share.own_limit_s,
+                share.until_s,
+                self._asked,
+                choice.position,
+            )
+            self._under_way.append(step)
+            return step
+        if self._under_way:
+            return None
         cut_off = bool(self._ended) and self._ended[-1].reason in OUT_OF_TIME
-        return self._give_up(
-            out_of_time=cut_off and self._deadline_s is not None and self._deadline_s - now_s < NO_TIME_S
-        )
+        return self._give_up(out_of_time=cut_off and self._shares.is_over(now_s))
 
-    def record(self, target: Target, outcome: Outcome, now_s: float) -> Verdict:
-        """Tell what came of the last `Try`. Raises RuntimeError for an outcome that nobody asked for."""
-        if target != self._asked:
-            raise RuntimeError("this target was not asked")
-        self._asked = None
-        ended = Ended(target, outcome, classify(outcome, self._failover_on))
+    def record(self, step: Try, outcome: Outcome, now_s: float) -> Verdict:
+        """Tell what came of a `Try`. Raises RuntimeError for an outcome that nobody asked for."""
+        self._leave(step)
+        target = step.target
+        verdict = classify(outcome, self._failover_on)
+        if self._going_on and verdict.action == "stop":
+            verdict = replace(verdict, action="next")
+        ended = Ended(target, outcome, verdict)
         self._ended.append(ended)
-        self._ended_at_s = now_s
+        self._last_of[target] = (ended, now_s)
         self._made += ended.sent
         if ended.reason == "context_length":
             self._too_small.add(target)
-        self.attempts.append(
-            AttemptRecord(
-                provider=target.provider,
-                outcome=ended.reason,
-                status=outcome.status,
-                code=_code(outcome),
-                duration_ms=round(outcome.duration_s * 1000),
-                model=target.model,
-            )
-        )
+        if ended.verdict.cools == "rate":
+            self._cooled_until_s[target] = now_s + cooldown_s("rate", outcome.retry_after_s)
+        self._note(step, ended)
         return ended.verdict
 
-    def _wait_s(self, now_s: float, jitter: float) -> float | None:
-        """How long to wait before asking the last target again; None: not at all, the next one is better."""
-        last = self._ended[-1]  # of the same target: whatever was skipped since then was the same target, too
+    def broke(self, step: Try, outcome: Outcome, now_s: float, *, stalled: bool) -> None:
+        """The answer to `step` had been taken, and has come to this; who is left may be asked to go on with it.
+
+        `stalled`: it had fallen silent, so its target is not asked again. Raises RuntimeError if it was not taken.
+        """
+        if not self._ended or self._ended[-1].verdict.action != "deliver":
+            raise RuntimeError("no answer was taken")
+        self._going_on = True
+        ended = Ended(step.target, outcome, replace(classify(outcome, self._failover_on), action="next"))
+        self._ended[-1] = ended
+        self._last_of[step.target] = (ended, now_s)
+        self.last = line_of(ended)
+        self.attempts[self._orders.index(step.order)] = self.last
+        if stalled:
+            self._left = [position for position in self._left if self._plan.targets[position] != step.target]
+
+    def ask_again(self, step: Try) -> None:
+        """Offer the same target at once, and once more: it refused only the way in which it was asked."""
+        self._asked_again.add(step.position)
+        self._left.insert(0, step.position)
+
+    def withdraw(self, step: Try) -> None:
+        """Nobody was asked, for want of a retry or since the request is decided: its position is not offered again."""
+        self._leave(step)
+
+    def abandon(self, step: Try, outcome: Outcome, *, sent: bool) -> None:
+        """It was cancelled because another attempt decided the request; it says nothing of its target."""
+        self._leave(step)
+        self._made += sent
+        self._note(step, Ended(step.target, outcome, classify(outcome, self._failover_on)))
+
+    def _leave(self, step: Try) -> None:
+        for index, other in enumerate(self._under_way):
+            if other is step:
+                del self._under_way[index]
+                return
+        raise RuntimeError("this step is not under way")
+
+    def _note(self, step: Try, ended: Ended) -> None:
+        self.last = line_of(ended)
+        place = bisect(self._orders, step.order)
+        self._orders.insert(place, step.order)
+        self.attempts.insert(place, self.last)
+
+    def _choose(
+        self, now_s: float, jitter: float, standings: Mapping[Target, Standing], *, hedge: bool
+    ) -> _Choice | None:
+        """The first of those left that may be asked now; else whoever may be asked soonest."""
+        if self._made + len(self._under_way) >= self._max_attempts:
+            return None
+        asked = [step.target for step in self._under_way]
+        soonest: _Choice | None = None
+        for position in tuple(self._left):
+            target = self._plan.targets[position]
+            if target in self._too_small or (self._going_on and self._has_been_silent(target)):
+                self._left.remove(position)
+                continue
+            if target in asked:
+                continue
+            repeat = self._repeats_the_last(position)
+            wait_s = self._wait_s(target, now_s, jitter) if repeat else 0.0
+            if wait_s is None:
+                self._left.remove(position)
+                continue
+            standing = standings.get(target, READY)
+            if repeat and self._cooled_by_us(target, standing):
+                standing = READY
+            elif standing.state == "probe" and self._is_hasty(now_s):
+                standing = replace(standing, state="wait")
+            choice = _Choice(position, target, wait_s, repeat, standing)
+            if standing.state == "ready":
+                if hedge and repeat:
+                    continue
+                return choice
+            if hedge:
+                continue
+            if standing.state == "probe":
+                return choice
+            if soonest is None or standing.until_s < soonest.standing.until_s:
+                soonest = choice
+        return soonest
+
+    def _is_hasty(self, now_s: float) -> bool:
+        """Its limit is too short for a probe to tell anything; it would only be in the way of one that does."""
+        if self._plan.first_chunk_s is not None and self._plan.first_chunk_s < PROBE_S:
+            return True
+        still_to_ask = min(len(self.targets_left), self._max_attempts - self._made - len(self._under_way))
+        return self._shares.ends_s - now_s < PROBE_S * still_to_ask
+
+    def _repeats_the_last(self, position: int) -> bool:
+        target = self._plan.targets[position]
+        if position in self._asked_again:
+            return False
+        return position > 0 and self._plan.targets[position - 1] == target and target in self._last_of
+
+    def _has_been_silent(self, target: Target) -> bool:
+        """Who waits in the middle of a text has no time for whoever had nothing to say the last time."""
+        last = self._last_of.get(target)
+        return last is not None and last[0].reason in OUT_OF_TIME
+
+    def _cooled_by_us(self, target: Target, standing: Standing) -> bool:
+        return (
+            not standing.open
+            and standing.cooling_until_s <= self._cooled_until_s.get(target, float("-inf")) + NO_TIME_S
+        )
+
+    def _wait_s(self, target: Target, now_s: float, jitter: float) -> float | None:
+        """How long to wait before asking this target again; None: not at all, the next one is better."""
+        last, ended_at_s = self._last_of[target]
         if not last.verdict.repeatable:
             return None
         if last.reason in OUT_OF_TIME and self._untried(last.target):
@@ -153,28 +285,11 @@ class Failover:
             wait_s = (BACKOFF_S + BACKOFF_S * jitter) * 2**self._repeats
         elif wait_s > self._timeouts.retry_wait_max_s:
             return None
-        return max(0.0, self._ended_at_s + max(wait_s, BACKOFF_S) - now_s)
+        return max(0.0, ended_at_s + max(wait_s, BACKOFF_S) - now_s)
 
     def _untried(self, current: Target) -> set[Target]:
-        return {
-            target for target in self._plan.targets[self._position :] if target != current and target not in self._tried
-        }
-
-    def _limit_s(self, others: int) -> float:
-        if self._plan.first_chunk_s is not None:
-            return self._plan.first_chunk_s
-        # The last target may take its time: a slow answer beats a 504. So may a plain answer, whose first
-        # chunk is the whole completion.
-        return self._timeouts.first_chunk_s if self._plan.stream and others else self._timeouts.answer_s
+        left = (self._plan.targets[position] for position in self._left)
+        return {target for target in left if target != current and target not in self._tried}
 
     def _give_up(self, *, out_of_time: bool = False) -> GiveUp:
         return GiveUp(*conclude(self._ended, out_of_time=out_of_time))
-
-
-_CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
-
-
-def _code(outcome: Outcome) -> str | None:
-    """The provider's code if it looks like one: callers see the trail, and servers put sentences there."""
-    code = outcome.error.code if outcome.error is not None else None
-    return code if code is not None and _CODE.fullmatch(code) else None

@@ -98,6 +98,7 @@ def make_plan(
         stream=stream,
         first_chunk_s=options.first_chunk_s,
         total_s=min(limits_s, default=None),
+        own_total_s=total_s,
     )
 
 

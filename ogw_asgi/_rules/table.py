@@ -25,6 +25,7 @@ Reason = Literal[
     "timeout",
     "invalid_answer",
     "busy",
+    "exhausted",
     "unservable",
     "key_unavailable",
     "redirect",
@@ -42,6 +43,8 @@ Reason = Literal[
     "overloaded",
     "server_error",
     "loop_detected",
+    "cancelled",
+    "diverged",
 ]
 """What trails, logs and metrics show: a closed set, so that it can be a metric's label."""
 
@@ -77,6 +80,7 @@ class Row:
     kinds: Container[OutcomeKind] | None = ("status",)
     answered: bool | None = None
     """A head had come before the outcome."""
+    details: Container[str] | None = None
     statuses: Container[int] | None = None
     provider_kinds: Container[str] | None = None
     caller_key: bool | None = None
@@ -105,6 +109,7 @@ class Row:
         return (
             (self.kinds is None or outcome.kind in self.kinds)
             and (self.answered is None or self.answered == (outcome.status is not None))
+            and (self.details is None or outcome.detail in self.details)
             and (self.statuses is None or outcome.status in self.statuses)
             and (self.provider_kinds is None or outcome.provider_kind in self.provider_kinds)
             and (self.caller_key is None or self.caller_key == outcome.caller_key)
@@ -165,7 +170,14 @@ _UNSUPPORTED_TEXTS = (
     "unsupported parameter",
     "unsupported value",
 )
+_BLAMES_THE_REQUEST = _LENGTH | _POLICY | _UNSUPPORTED | {"400", "413", "422", "invalid_request_error"}
 _CLIENT_ERRORS = range(400, 500)
+
+
+def blames_the_request(error: ProviderError | None) -> bool:
+    """An error that came inside an answer says that the request was at fault, and not the provider."""
+    words = () if error is None else (error.code, error.type, error.inner_code)
+    return any(word is not None and word.lower() in _BLAMES_THE_REQUEST for word in words)
 
 
 def _ours(reason: Reason) -> Verdict:
@@ -195,11 +207,23 @@ TABLE: tuple[Row, ...] = (
     Row(kinds=("reset",), answered=True, verdict=Verdict("next", "reset", counts="model")),
     Row(kinds=("protocol",), verdict=Verdict("next", "protocol", counts="model")),
     Row(kinds=("timeout",), verdict=Verdict("next", "timeout", counts="model")),
+    # An error event or key inside a 200 that blames the request: any caller could bring it about.
+    Row(kinds=("invalid_answer",), marks=_BLAMES_THE_REQUEST, verdict=Verdict("next", "invalid_answer")),
+    # A stream that went on beyond our own limits, which came to light because it was read to its end.
+    Row(
+        kinds=("invalid_answer",),
+        details=("too_long", "too_large_to_hold"),
+        verdict=Verdict("next", "invalid_answer", repeatable=False),
+    ),
     Row(kinds=("invalid_answer",), verdict=_INVALID),
     # --- nothing was sent: our own state, so no breaker moves -----------------------------------------------
     Row(kinds=("busy",), verdict=Verdict("next", "busy")),
+    Row(kinds=("exhausted",), verdict=Verdict("next", "exhausted")),
     Row(kinds=("unservable",), verdict=Verdict("next", "unservable", repeatable=False)),
     Row(kinds=("key_unavailable",), verdict=Verdict("next", "key_unavailable", alert=True, repeatable=False)),
+    Row(kinds=("cancelled",), verdict=Verdict("next", "cancelled")),
+    # A good answer, only not the one that had begun elsewhere: nobody's fault.
+    Row(kinds=("diverged",), verdict=Verdict("next", "diverged", repeatable=False)),
     # --- the caller's own doing, whatever else the answer says ----------------------------------------------
     Row(
         statuses=(401, 403),

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from .._values import ChatCall, Limits
@@ -45,14 +46,14 @@ def read_body(raw: bytes, limits: Limits) -> ChatCall:
     """The call that `raw` asks for. Raises the 400 that names the field, or what is wrong with the whole."""
     if not raw:
         raise bad_body("The body is empty: expected a JSON object.")
-    refuse_structure(raw, limits)
+    structure = refuse_structure(raw, limits)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise bad_body("The body is not valid UTF-8.") from None
-    refuse_width(raw, limits)
-    members = _read_object(text)
-    values = _read_known(members, limits)
+    refuse_width(raw, limits, structure)
+    members = _read_object(text, limits)
+    values = _read_known(members)
     splices = list(_top_splices(members, values))
     splices += _message_splices(text, members, values, limits)
     if splices:
@@ -79,10 +80,23 @@ def body_for(call: ChatCall, model: str) -> bytes:
     return call.body[:start] + json.dumps(model).encode("ascii") + call.body[end:]
 
 
-def _read_object(text: str) -> list[Member]:
+def _read_object(text: str, limits: Limits) -> list[Member]:
+    def refuse_many(key: str, at: int) -> None:
+        # Element by element, for no more than the limit: to read a hundred thousand messages only to refuse them would
+        # hold everybody up for as long as answering them.
+        if key != "messages" or text[at : at + 1] != "[":
+            return
+        if next(islice(elements(text, at), limits.messages, None), None):
+            raise bad_body(
+                f"The body has too many messages; at most {limits.messages} are read.",
+                code="body_too_complex",
+                param="messages",
+            )
+
     start = len(text) - len(text.lstrip(_BLANKS))
     try:
-        members, end = read_members(text, start)
+        # There are fewer messages than commas, so nearly every body is read once.
+        members, end = read_members(text, start, before=refuse_many if text.count(",") >= limits.messages else None)
     except InvalidJSON as error:
         raise bad_body(f"The body is not a JSON object: {error}.") from None
     if text[end:].strip(_BLANKS):
@@ -90,7 +104,7 @@ def _read_object(text: str) -> list[Member]:
     return members
 
 
-def _read_known(members: list[Member], limits: Limits) -> dict[str, Any]:
+def _read_known(members: list[Member]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for member in members:
         if member.key in KNOWN:
@@ -101,13 +115,6 @@ def _read_known(members: list[Member], limits: Limits) -> dict[str, Any]:
     for name in ("model", "messages"):
         if name not in values:
             raise missing(name)
-    messages = values["messages"]
-    if isinstance(messages, list) and len(messages) > limits.messages:
-        raise bad_body(
-            f"The body has too many messages; at most {limits.messages} are read.",
-            code="body_too_complex",
-            param="messages",
-        )
     return values
 
 
@@ -131,7 +138,7 @@ def _message_splices(text: str, members: list[Member], values: dict[str, Any], l
     if not isinstance(messages, list) or not any(map(_calls_are_text, messages)):
         return
     array = next(member for member in members if member.key == "messages")
-    for index, (start, end) in enumerate(_elements(text, array.start)):
+    for index, (start, end) in enumerate(elements(text, array.start)):
         message = messages[index]
         if _calls_are_text(message):
             refuse_width(text[start:end].encode("utf-8"), limits)
@@ -146,10 +153,10 @@ def _calls_are_text(message: Any) -> bool:
     return isinstance(message, dict) and isinstance(message.get("tool_calls"), str)
 
 
-def _elements(text: str, start: int) -> Iterator[tuple[int, int]]:
-    """The spans of the elements of the array at `start`, which has been parsed before."""
+def elements(text: str, start: int) -> Iterator[tuple[int, int]]:
+    """The spans of the elements of the array at `start`. What stands between them is for a parser to judge."""
     at = _gap(text, start + 1).end()  # type: ignore[union-attr]  # matches everywhere
-    while text[at] != "]":
+    while text[at : at + 1] not in ("]", ""):
         _, end = read_value(text, at)
         yield at, end
         at = _gap(text, end).end()  # type: ignore[union-attr]

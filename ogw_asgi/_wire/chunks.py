@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .._values import ProviderError
@@ -31,6 +31,7 @@ class Chunk:
     finished: the indices of the choices that got their finish_reason.
     error: what the error says, for the kind `error` alone.
     usage: it reports token counts; a glance does not tell.
+    value: what a parser made of a `data` chunk; None after a glance.
     """
 
     kind: Literal["data", "done", "error", "broken"]
@@ -39,6 +40,7 @@ class Chunk:
     finished: frozenset[int] = frozenset()
     error: ProviderError | None = None
     usage: bool = False
+    value: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 def glance(payload: bytes, *, error_event: bool = False) -> Chunk:
@@ -85,6 +87,7 @@ def read_chunk(payload: bytes, *, error_event: bool = False) -> Chunk:
         substance=bool(finished) or any(_has_substance(choice.get("delta")) for choice in choices),
         finished=finished,
         usage=value.get("usage") is not None,
+        value=value,
     )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from math import isfinite
+from typing import cast
 
-from .._values import CallOptions, Endpoint, Header, Limits, Secret, TargetName
+from .._values import CallOptions, Endpoint, Header, Limits, Secret, StreamBreak, TargetName
 from ..exceptions import RequestRejected, bad_header
 from .endpoint import read_endpoint
 from .fields import is_model
@@ -84,7 +85,6 @@ def read_options(headers: Iterable[Header], *, request_id: str, limits: Limits, 
             text = _text(name, found[0], limits)
             if text:
                 texts[name] = text
-    _refuse_later(texts, header_max_s)
     endpoint, api_key = _vllm(texts)
     trace_id, trace_flags = _trace(values)
     return CallOptions(
@@ -94,6 +94,8 @@ def read_options(headers: Iterable[Header], *, request_id: str, limits: Limits, 
         vllm_api_key=api_key,
         first_chunk_s=_first_chunk(texts[TIMEOUT], header_max_s) if TIMEOUT in texts else None,
         success_status=_success_status(texts[SUCCESS_STATUS]) if SUCCESS_STATUS in texts else None,
+        hedge_after_s=_hedge_after(texts[HEDGE_AFTER], header_max_s) if HEDGE_AFTER in texts else None,
+        on_stream_break=_on_stream_break(texts[ON_STREAM_BREAK]) if ON_STREAM_BREAK in texts else None,
         caller_limit_s=_caller_limit(values),
         idempotency_key=_label(values, "idempotency-key", 256),
         via=_via(values),
@@ -170,24 +172,14 @@ def _success_status(text: str) -> int:
     return int(text)
 
 
-def _refuse_later(texts: dict[str, str], header_max_s: float) -> None:
-    """Values of the contract that this release does not serve are refused as such, never ignored."""
-    policy = texts.get(ON_STREAM_BREAK, "error")
-    if policy not in ("error", "continue", "hold"):
+def _hedge_after(text: str, header_max_s: float) -> float:
+    return _read_milliseconds(HEDGE_AFTER, text, 0, header_max_s) / 1000
+
+
+def _on_stream_break(text: str) -> StreamBreak:
+    if text not in ("error", "continue", "hold"):
         raise bad_header(ON_STREAM_BREAK, "error, continue or hold")
-    if policy != "error":
-        raise _later(ON_STREAM_BREAK, "error")
-    if _read_milliseconds(HEDGE_AFTER, texts.get(HEDGE_AFTER, "0"), 0, header_max_s):
-        raise _later(HEDGE_AFTER, "0")
-
-
-def _later(name: str, offered: str) -> RequestRejected:
-    return RequestRejected(
-        400,
-        f"Header {name}: this release offers {offered} only; the other values come with a later release.",
-        param=name,
-        code="not_supported_yet",
-    )
+    return cast(StreamBreak, text)
 
 
 # --- headers that only help: dropped when malformed ---------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]  # public in fact, not in typeshed
 from typing import Any, Never
@@ -69,9 +70,12 @@ def read_document(text: str) -> Any:
     return value
 
 
-def read_members(text: str, start: int = 0, *, most: int | None = None) -> tuple[list[Member], int]:
+def read_members(
+    text: str, start: int = 0, *, most: int | None = None, before: Callable[[str, int], None] | None = None
+) -> tuple[list[Member], int]:
     """The members of the object whose `{` stands at `start`, in order, duplicates included, and the object's end.
 
+    `before` is called with each name and the place where its value begins, before that is read: to refuse it unread.
     Raises InvalidJSON, also when no object begins there, or one of more than `most` members.
     """
     if text[start : start + 1] != "{":
@@ -92,6 +96,8 @@ def read_members(text: str, start: int = 0, *, most: int | None = None) -> tuple
         if text[at : at + 1] != ":":
             raise InvalidJSON(f"expected a colon at character {at}")
         value_start = _blanks(text, at + 1)
+        if before is not None:
+            before(key, value_start)
         value, value_end = read_value(text, value_start)
         members.append(Member(key, key_start, value_start, value_end, value))
         if most is not None and len(members) > most:

@@ -50,7 +50,8 @@ class Provider:
         api_key: visible ASCII, or a callable that returns it, sync or async, asked before each attempt.
         models: asked model -> served model; the asked name `*` stands for all others.
         headers: sent with every request to this provider.
-        prefill: whether the server continues a last `assistant` message.
+        prefill: whether the server continues a last `assistant` message, so that it can go on with a stream that broke
+            elsewhere (`on_stream_break="continue"`).
         client: an `httpx.AsyncClient` or `httpx2.AsyncClient` for proxies, own certificates, HTTP/2 or in-process
             upstreams. It stays yours: the gateway never closes it.
         ssl_context: whom to trust instead of the public authorities, e.g.
@@ -62,6 +63,8 @@ class Provider:
 
     kind: ClassVar[str] = "compatible"
     self_hosted: ClassVar[bool] = False
+    prefill_fields: ClassVar[Mapping[str, bool]] = {}
+    """What a body needs besides a last `assistant` message, so that the server writes on instead of answering it."""
 
     def __init__(
         self,

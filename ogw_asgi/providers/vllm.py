@@ -24,6 +24,7 @@ class VLLM(Provider):
 
     kind: ClassVar[str] = "vllm"
     self_hosted: ClassVar[bool] = True
+    prefill_fields: ClassVar[Mapping[str, bool]] = {"continue_final_message": True, "add_generation_prompt": False}
 
     def __init__(
         self,

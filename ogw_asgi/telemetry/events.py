@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from .._values import AttemptRecord
 
@@ -43,6 +43,40 @@ class StreamBroken:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamContinued:
+    """A stream broke after its first chunk, and another target goes on with it; the caller has lost nothing.
+
+    Attributes:
+        provider: who goes on; `before`: who broke.
+        cause: what it broke of, as in StreamBroken.
+        mode: whether the new target was shown the text (`prefill`) or asked afresh (`replay`).
+        delivered_bytes: what the caller had by then.
+    """
+
+    request_id: str
+    provider: str
+    before: str
+    cause: str
+    mode: Literal["prefill", "replay"]
+    delivered_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged:
+    """A circuit breaker opened, is being probed, or closed again.
+
+    Attributes:
+        model: as it is asked of the provider; None when the whole origin is meant, as for a refused connection.
+        open_ms: how long it stays open before the next probe; 0 unless it has just opened.
+    """
+
+    provider: str
+    model: str | None
+    state: Literal["closed", "open", "half_open"]
+    open_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestEnded:
     """The last event of every request that was planned.
 
@@ -64,7 +98,7 @@ class RequestEnded:
     principal: str | None
 
 
-Event = AttemptStarted | AttemptEnded | StreamBroken | RequestEnded
+Event = AttemptStarted | AttemptEnded | StreamBroken | StreamContinued | CircuitChanged | RequestEnded
 
 
 class Sink(Protocol):

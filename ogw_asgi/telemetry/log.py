@@ -1,19 +1,25 @@
 """The sink that every gateway has: standard logging, quiet when all is well.
 
-One INFO line for a request that was answered after a failover; a WARNING when every attempt failed, when a stream
-broke, and when our own key, deployment or URL is at fault. The message is a stable name with its data behind it and
-in `extra`.
+One INFO line for a request that was answered after a failover, a stream that was gone on with, and a circuit that
+closed; a WARNING when every attempt failed, when a stream broke, when a circuit opened, and when our own key,
+deployment or URL is at fault. The message is a stable name with its data behind it and in `extra`.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 
 from .._values import AttemptRecord
-from .events import AttemptEnded, Event, RequestEnded, StreamBroken
+from .events import AttemptEnded, CircuitChanged, Event, RequestEnded, StreamBroken, StreamContinued
 
 logger = logging.getLogger("ogw_asgi")
+
+_PLAIN = re.compile(r"[\w.:/@+-]{1,128}", re.ASCII).fullmatch
+
+_WELL = {"ok", "cancelled"}
+"""A hedge that lost is no failover."""
 
 _CHECK = {
     "auth": "its api_key",
@@ -42,6 +48,17 @@ class LogSink:
                     event.delivered_bytes,
                     extra={"ogw_event": "stream_broken", "ogw_provider": event.provider, "ogw_cause": event.cause},
                 )
+            case StreamContinued():
+                logger.info(
+                    "stream_continued request=%s provider=%s before=%s cause=%s mode=%s delivered_bytes=%d",
+                    event.request_id,
+                    event.provider,
+                    event.before,
+                    event.cause,
+                    event.mode,
+                    event.delivered_bytes,
+                    extra={"ogw_event": "stream_continued", "ogw_provider": event.provider, "ogw_cause": event.cause},
+                )
             case RequestEnded(outcome="failed"):
                 logger.warning(
                     "all_failed request=%s status=%s attempts=[%s] duration_ms=%d",
@@ -51,7 +68,7 @@ class LogSink:
                     event.duration_ms,
                     extra={"ogw_event": "all_failed", "ogw_status": event.status},
                 )
-            case RequestEnded(outcome="ok" | "broken") if len(event.attempts) > 1:
+            case RequestEnded(outcome="ok" | "broken") if any(one.outcome not in _WELL for one in event.attempts):
                 logger.info(
                     "failed_over request=%s provider=%s attempts=[%s] duration_ms=%d",
                     event.request_id,
@@ -59,6 +76,21 @@ class LogSink:
                     trail(event.attempts),
                     event.duration_ms,
                     extra={"ogw_event": "failed_over", "ogw_provider": event.provider},
+                )
+            case CircuitChanged(state="open"):
+                logger.warning(
+                    "circuit_open provider=%s model=%s open_ms=%d",
+                    event.provider,
+                    shown(event.model),
+                    event.open_ms,
+                    extra={"ogw_event": "circuit_open", "ogw_provider": event.provider, "ogw_open_ms": event.open_ms},
+                )
+            case CircuitChanged(state="closed"):
+                logger.info(
+                    "circuit_closed provider=%s model=%s",
+                    event.provider,
+                    shown(event.model),
+                    extra={"ogw_event": "circuit_closed", "ogw_provider": event.provider},
                 )
             case AttemptEnded(misconfigured=True):
                 logger.warning(
@@ -73,6 +105,13 @@ class LogSink:
                 )
             case _:
                 pass
+
+
+def shown(model: str | None) -> str:
+    """A model's name as far as it can stand in a line of a log: callers choose it. `*`: all of the origin."""
+    if model is None:
+        return "*"
+    return model if _PLAIN(model) else "?"
 
 
 def trail(attempts: Sequence[AttemptRecord]) -> str:

@@ -8,24 +8,34 @@
             assert reply.headers["x-opengateway-provider"] == "second"
 
 `ScriptedUpstream` plays a provider at the level of HTTP and runs anywhere, `RawUpstream` at the level of
-bytes and sockets. Nothing here imports the rest of the package, so that the judge does not share the faults
-of the judged.
+bytes and sockets. `CrashTestProvider` is a whole provider on a port whose fault is chosen by the model's
+name, for tests of any app; `python -m ogw_asgi.testing` serves it to those that are not Python. Nothing here
+imports the rest of the package, so that the judge does not share the faults of the judged.
 """
 
+from ._calls import CrashTestCall
 from ._exchange import ASGIApp
+from ._faults import CRASH_TEST_MODELS, CrashTestModel
+from ._playing import RawScript
 from ._signals import SharedEvent, Waitable
+from ._sixty import SIXTY_WORDS
+from .crash import CrashTestProvider
 from .encoding import LAST_CHUNK, SSE_DONE, chunked, http_head, http_response, sse_event
 from .recording import RecordedRequest
 from .replies import Reply, Script, answer, chat, completion_chunk, error, hang, hold, raw, stream, tokens
 from .scripted import ScriptedUpstream
 from .serving import dead_port, serve
 from .steps import Break, Fin, Hang, OnAccept, OnHead, Reset, Wait
-from .tcp import RawRequest, RawScript, RawUpstream
+from .tcp import RawRequest, RawUpstream
 from .transport import StreamingASGITransport, asgi_client, streaming_transport
 
 __all__ = [
     "ASGIApp",
     "Break",
+    "CRASH_TEST_MODELS",
+    "CrashTestCall",
+    "CrashTestModel",
+    "CrashTestProvider",
     "Fin",
     "Hang",
     "LAST_CHUNK",
@@ -37,6 +47,7 @@ __all__ = [
     "RecordedRequest",
     "Reply",
     "Reset",
+    "SIXTY_WORDS",
     "SSE_DONE",
     "Script",
     "ScriptedUpstream",

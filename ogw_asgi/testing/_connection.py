@@ -124,3 +124,14 @@ class Connection:
         taken = bytes(self._unread[:count])
         del self._unread[:count]
         return taken
+
+
+async def accept(listener: socket.socket) -> Connection:
+    """The next connection of a listening, non-blocking socket."""
+    while True:
+        await anyio.wait_readable(listener)
+        try:
+            accepted, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            continue  # the caller gave up between the two calls
+        return Connection(accepted)

@@ -49,6 +49,7 @@ def answer(
     usage: Mapping[str, Any] | None = None,
     tool_calls: Sequence[Mapping[str, Any]] | None = None,
     finish_reason: str | None = None,
+    completion_id: str = _ID,
     status: int = 200,
     headers: HeaderPairs = (),
 ) -> Reply:
@@ -58,7 +59,7 @@ def answer(
         message["tool_calls"] = list(tool_calls)
     reason = finish_reason or ("tool_calls" if tool_calls else "stop")
     completion = {
-        "id": _ID,
+        "id": completion_id,
         "object": "chat.completion",
         "created": _CREATED,
         "model": model,
@@ -155,12 +156,17 @@ def hold(reply: Script, *, until: Waitable) -> Script:
 
 
 def completion_chunk(
-    delta: Mapping[str, Any], *, model: str = MODEL, finish_reason: str | None = None, index: int = 0
+    delta: Mapping[str, Any],
+    *,
+    model: str = MODEL,
+    finish_reason: str | None = None,
+    index: int = 0,
+    completion_id: str = _ID,
 ) -> dict[str, Any]:
     """One `chat.completion.chunk`, for events that `stream` does not make by itself."""
     choice = {"index": index, "delta": dict(delta), "logprobs": None, "finish_reason": finish_reason}
     return {
-        "id": _ID,
+        "id": completion_id,
         "object": "chat.completion.chunk",
         "created": _CREATED,
         "model": model,

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
 import anyio
 import anyio.abc
 
-from ._connection import Connection, PeerClosed
+from ._connection import Connection, PeerClosed, accept
+from ._playing import RawScript, RawStep, play
 from ._signals import Bell, leave
 from .encoding import http_response
-from .steps import Fin, Hang, OnAccept, OnHead, Reset, Sequencer, Wait
-
-RawStep: TypeAlias = bytes | Wait | Hang | Fin | Reset | OnAccept | OnHead
-RawScript: TypeAlias = Sequence[RawStep]
+from .steps import OnAccept, OnHead, Sequencer
 
 _EXHAUSTED: RawScript = (http_response(500, b"script exhausted"),)
 
@@ -104,15 +101,11 @@ class RawUpstream:
     async def _accept(self, group: anyio.abc.TaskGroup, listener: socket.socket) -> None:
         with listener:
             while True:
-                await anyio.wait_readable(listener)
-                try:
-                    accepted, _ = listener.accept()
-                except (BlockingIOError, ConnectionError):
-                    continue  # the caller gave up between the two calls
+                connection = await accept(listener)
                 index = self.connections
                 self.connections += 1
                 self._bell.ring()
-                group.start_soon(self._serve, Connection(accepted), index)
+                group.start_soon(self._serve, connection, index)
 
     async def _serve(self, connection: Connection, index: int) -> None:
         with connection:
@@ -124,40 +117,22 @@ class RawUpstream:
 
     async def _converse(self, connection: Connection, index: int) -> None:
         if _first(self._scripts.upcoming()) is OnAccept:
-            await self._play(self._scripts.take() or (), connection)
+            await play(self._scripts.take() or (), connection)
         while connection.is_open:
             head = await connection.read_head()
             script = self._scripts.take() or _EXHAUSTED
             if _first(script) is OnHead:
                 self._record(RawRequest(head, b"", index))
-                await self._play(script, connection)
+                await play(script, connection)
                 if connection.is_open:
                     await connection.read_body(head)
                 continue
             self._record(RawRequest(head, await connection.read_body(head), index))
-            await self._play(script, connection)
+            await play(script, connection)
 
     def _record(self, request: RawRequest) -> None:
         self.requests.append(request)
         self._bell.ring()
-
-    async def _play(self, script: RawScript, connection: Connection) -> None:
-        for step in script:
-            match step:
-                case bytes():
-                    await connection.send(step)
-                case Wait(event):
-                    await connection.wait_for(event)
-                case Hang():
-                    await connection.read_to_end()
-                case Fin():
-                    connection.send_fin()
-                    await connection.read_to_end()
-                case Reset():
-                    connection.reset()
-                    return
-                case OnAccept() | OnHead():
-                    pass
 
 
 def _first(script: RawScript | None) -> type[RawStep] | None:

@@ -23,6 +23,9 @@ CHUNK_HEAD_BYTES = 16
 PIECES = 1000
 """Of a body, before they become one: a list of chunks of two bytes takes thirty times their size."""
 
+FIELDS = 1_000
+"""Of a head: tiny ones take ten times their size."""
+
 
 class ResponseParser:
     """Feed it until there is a `failure` or it is `complete`, and `take` what has come of the body.
@@ -112,6 +115,8 @@ class ResponseParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # else it is a trailer
+            if len(self._fields) == FIELDS:
+                raise ValueError("a head of tiny fields takes many times its size")
             self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:

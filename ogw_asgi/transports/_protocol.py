@@ -7,6 +7,8 @@ import socket
 import ssl
 from typing import Any, Self
 
+import anyio.lowlevel
+
 from ._connection import READ_BYTES, Connection
 from ._socket import PIECE_BYTES, readable, send_at_once
 
@@ -83,6 +85,8 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         self._resume()
         self._waiter = self._loop.create_future()
         try:
+            # anyio does not cancel a task whose wait is over, and a peer that is never silent ends every one at once.
+            await anyio.lowlevel.checkpoint_if_cancelled()
             await self._waiter
         except BaseException:
             self.abort()

@@ -53,7 +53,7 @@ class _LookUp:
     loop: EventLoopToken = field(default_factory=current_token)
     done: anyio.Event = field(default_factory=anyio.Event)
     waiters: int = 0
-    answer: Sequence[Address] = ()
+    answer: Sequence[Address] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,18 @@ class Resolver:
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
 
     async def resolve(self, host: str) -> Sequence[Address]:
-        """At least one address, in the system's order (RFC 6724). Raises TransportFailure("dns"), and nothing else."""
+        """At least one address, in the system's order (RFC 6724).
+
+        Raises TransportFailure("dns"), or "exhausted" when the system could not even ask, and nothing else.
+        """
         await anyio.lowlevel.checkpoint()  # a cached answer waits for nothing, and leaving must be possible at any call
         answer = _numeric(host)
         if answer is None:
             answer = self._cached(host)
         if answer is None:
             answer = await self._wait_for(host)
+        if answer is None:
+            raise TransportFailure("exhausted")
         if not answer:
             raise TransportFailure("dns")
         return answer
@@ -104,7 +109,7 @@ class Resolver:
         if len(self._cache) > NAMES_KEPT:
             self._cache.popitem(last=False)
 
-    async def _wait_for(self, host: str) -> Sequence[Address]:
+    async def _wait_for(self, host: str) -> Sequence[Address] | None:
         look_up = self._pending.get(host)
         if look_up is None:
             look_up = self._pending[host] = self._queue[host] = _LookUp(host)
@@ -146,7 +151,7 @@ class Resolver:
         self._running -= 1
         if answer is not None:
             self._keep(look_up.host, answer)
-        look_up.answer = answer or ()
+        look_up.answer = answer
         look_up.done.set()
         self._start_threads()
 
@@ -161,7 +166,7 @@ def _ask_the_system(host: str) -> Sequence[Address] | None:
         addresses = [Address(family, str(at[0]), tuple(map(int, at[2:]))) for family, _, _, _, at in found]
     except socket.gaierror as error:  # EAI_AGAIN comes after a long wait: kept, lest the next ones wait as long
         return None if error.errno in _OF_OUR_OWN_SYSTEM else ()
-    except UnicodeError:  # no name at all
+    except ValueError:  # no name at all: a NUL, or (UnicodeError) a label too long
         return ()
     except BaseException:
         return None

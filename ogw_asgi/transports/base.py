@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from .._values import Header, UpstreamRequest
 
-FailureKind = Literal["dns", "connect", "connect_timeout", "tls", "reset", "protocol", "timeout"]
+FailureKind = Literal["dns", "connect", "connect_timeout", "tls", "exhausted", "reset", "protocol", "timeout"]
 
 
 OWN_HEADERS = frozenset({b"host", b"content-length", b"transfer-encoding"})
@@ -21,7 +21,8 @@ OWN_HEADERS = frozenset({b"host", b"content-length", b"transfer-encoding"})
 class TransportFailure(Exception):
     """The exchange failed below HTTP.
 
-    `kind` says how; `dns`, `connect`, `connect_timeout` and `tls` promise that not one byte of the request was sent.
+    `kind` says how; `dns`, `connect`, `connect_timeout`, `tls` and `exhausted` promise that not one byte of the request
+    was sent. `exhausted`: our own system gave no socket, port or thread; that says nothing of the server.
     The text never holds what the library said: libraries put URLs and header values, keys included, into theirs.
     """
 

@@ -22,6 +22,9 @@ STAGGER_S = 0.25
 # EINTR and Windows' WSAEWOULDBLOCK also mean "begun"; EAGAIN elsewhere means that the system has no port left.
 _BEGUN = {errno.EINPROGRESS, errno.EINTR, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)}
 
+# Of our own system, whoever is at the other end; Linux says EAGAIN when it has no port left.
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
+
 
 class Dialer:
     """One per gateway and event loop: resolves, and connects to numeric addresses. Shared by all engines."""
@@ -32,7 +35,7 @@ class Dialer:
     async def dial(self, host: str, port: int) -> socket.socket:
         """A connected, non-blocking socket with TCP_NODELAY, owned by the caller.
 
-        Cancelling closes everything that was begun. Raises TransportFailure("dns") or TransportFailure("connect"), and
+        Cancelling closes everything that was begun. Raises TransportFailure with `dns`, `connect` or `exhausted`, and
         nothing else.
         """
         addresses = await self._resolver.resolve(host)
@@ -42,9 +45,9 @@ class Dialer:
             # Also when cancelled: a server that has gone from its address shows only when the connect limit passes.
             self._resolver.forget(host)
             raise
-        if connected is None:
+        if isinstance(connected, int):
             self._resolver.forget(host)
-            raise TransportFailure("connect")
+            raise TransportFailure("exhausted" if connected in _EXHAUSTED else "connect")
         return connected
 
 
@@ -55,17 +58,19 @@ def _interleave(addresses: Sequence[Address]) -> Sequence[Address]:
     return [address for address in chain.from_iterable(zip_longest(first, others)) if address is not None]
 
 
-async def _connect_to_one(addresses: Sequence[Address], port: int) -> socket.socket | None:
-    """The first connection that is made, all others being closed; None when there is none."""
+async def _connect_to_one(addresses: Sequence[Address], port: int) -> socket.socket | int:
+    """The first connection that is made, all others being closed; the last error's number when there is none."""
     if len(addresses) == 1:
         return await _connect(addresses[0], port)
     winner: socket.socket | None = None
+    error = errno.ENETUNREACH
     failed = anyio.Event()
 
     async def attempt(address: Address) -> None:
-        nonlocal winner
+        nonlocal winner, error
         connected = await _connect(address, port)
-        if connected is None:
+        if isinstance(connected, int):
+            error = connected
             failed.set()
         elif winner is None:
             winner = connected
@@ -84,15 +89,15 @@ async def _connect_to_one(addresses: Sequence[Address], port: int) -> socket.soc
         if winner is not None:
             winner.close()
         raise
-    return winner
+    return error if winner is None else winner
 
 
-async def _connect(address: Address, port: int) -> socket.socket | None:
-    """One connection, or None if it cannot be had; nothing is left open but what is returned."""
+async def _connect(address: Address, port: int) -> socket.socket | int:
+    """One connection, or the number of the error; nothing is left open but what is returned."""
     try:
         begun = socket.socket(address.family, socket.SOCK_STREAM)
-    except OSError:  # too many open files, or a family that this machine does not have
-        return None
+    except OSError as failure:  # too many open files, or a family that this machine does not have
+        return failure.errno or errno.EINVAL
     try:
         begun.setblocking(False)
         begun.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -107,5 +112,5 @@ async def _connect(address: Address, port: int) -> socket.socket | None:
         raise
     if error:
         begun.close()
-        return None
+        return error
     return begun

@@ -1,0 +1,38 @@
+"""What an attempt that succeeded hands over: a good first chunk, or all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .._values import Header, Outcome, Target
+from .._wire.chunks import Chunk
+from ..transports.base import UpstreamResponse
+from .slots import Slot
+from .stream import ChatStream
+
+
+@dataclass(slots=True)
+class Answer:
+    """A good first chunk, and what follows it. Whoever holds this closes it."""
+
+    target: Target
+    headers: Sequence[Header]
+    response: UpstreamResponse
+    slot: Slot
+    outcome: Outcome
+    started_s: float
+    body: bytes = b""
+    stream: ChatStream | None = None
+    held: list[bytes] = field(default_factory=list)
+    """The frames up to and including the first with substance, ready to send."""
+    chunks: list[Chunk] = field(default_factory=list)
+    """The data events among them, judged."""
+    whole: bool = False
+    """`body` is a stream that was read to its end, `[DONE]` included."""
+
+    async def aclose(self) -> None:
+        try:
+            await self.response.aclose()
+        finally:
+            self.slot.release()

@@ -1,0 +1,104 @@
+"""The frames of a stream that has begun, within its limits on silence and length; where it breaks, and of what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import anyio
+
+from .._rules.continuation import STALLED_S
+from .._rules.table import blames_the_request
+from .._values import Outcome, ProviderError, Timeouts
+from .._wire.masking import Mask
+from .._wire.sse import Comment, Event
+from ..transports.base import FailureKind, TransportFailure
+from .stream import ChatStream, StreamDefect
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The stream did not reach its end.
+
+    Attributes:
+        cause: a word for the log.
+        message: for the caller.
+        counts: it is the provider's fault, so its circuit hears of it.
+        failure: how the connection broke, if that is what happened.
+        error: what the provider said, if it said something.
+        stalled: it had been silent for a while before.
+    """
+
+    cause: str
+    message: str
+    counts: bool = False
+    failure: FailureKind | None = None
+    error: ProviderError | None = None
+    stalled: bool = False
+
+
+class Reading:
+    """Reads one stream. Whoever reads keeps a cancel scope around all of it, whose deadline `frames` moves.
+
+    Attributes:
+        ends_s: when the stream has been going on for too long, on the loop's clock.
+    """
+
+    def __init__(self, provider: str, stream: ChatStream, timeouts: Timeouts, mask: Mask) -> None:
+        self.stream = stream
+        self._provider = provider
+        self._timeouts = timeouts
+        self._mask = mask
+        self._last_event_s = started_s = anyio.current_time()
+        self._finished_s = started_s if stream.finished else None
+        self.ends_s = started_s + timeouts.stream_max_s
+
+    def heard(self) -> None:
+        """A data event has come, and whoever it was for has taken it."""
+        self._last_event_s = anyio.current_time()
+
+    def look(self) -> None:
+        """Notice when nothing of the answer can be missing any more: its tail has a shorter limit."""
+        if self._finished_s is None and self.stream.finished:
+            self._finished_s = anyio.current_time()
+
+    async def frames(self, scope: anyio.CancelScope) -> list[Event | Comment] | Break:
+        """What comes next, perhaps nothing. Raises nothing; where the limit passes, `scope` is cancelled."""
+        wait_until_s = self._last_event_s + self._timeouts.idle_s
+        if self._finished_s is not None:
+            wait_until_s = min(wait_until_s, self._finished_s + self._timeouts.tail_s)
+        scope.deadline = min(wait_until_s, self.ends_s)
+        try:
+            frames = await self.stream.frames()
+        except StreamDefect as defect:
+            return self.broken(defect.cause)
+        except TransportFailure as failure:
+            return self.broken(failure.kind, failure=failure.kind)
+        if scope.cancel_called:
+            # The limit ran out as these came: nothing can be awaited in here any more, so they are late.
+            return self.late()
+        return self.broken("incomplete") if frames is None else frames
+
+    def late(self) -> Break:
+        return self.broken("idle" if anyio.current_time() < self.ends_s else "too_long")
+
+    def broken(self, cause: str, *, error: ProviderError | None = None, failure: FailureKind | None = None) -> Break:
+        text = f"The stream of {self._provider} was interrupted ({cause.replace('_', ' ')})."
+        if error is not None and error.message:
+            text = f"{text} {self._mask.text(error.message)}"
+        return Break(
+            cause,
+            text,
+            counts=cause != "too_long" and not blames_the_request(error),
+            failure=failure,
+            error=error,
+            stalled=anyio.current_time() - self._last_event_s >= min(STALLED_S, self._timeouts.idle_s),
+        )
+
+
+def outcome_of(broken: Break, begun: Outcome, duration_s: float) -> Outcome:
+    """A break after the first chunk in the words of a failure before it. `begun`: what the answer was until then."""
+    if broken.failure is not None:
+        return replace(begun, kind=broken.failure, duration_s=duration_s)
+    if broken.cause == "idle":
+        return replace(begun, kind="timeout", duration_s=duration_s)
+    return replace(begun, kind="invalid_answer", detail=broken.cause, error=broken.error, duration_s=duration_s)

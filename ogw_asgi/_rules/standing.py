@@ -1,0 +1,52 @@
+"""Whether a target may be asked in its turn, as its circuits say (contract, section 4). Pure, with the clock given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from .circuit import Circuit, anchored
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a target may be tried in its turn.
+
+    `ready`: at once and freely. `probe`: at once, as the one probe. `wait`: only after the others, in the order of
+    `until_s`; `cooling_until_s` says how much of that is a cooldown, and `open`, whether any of it is a breaker.
+    """
+
+    state: Literal["ready", "probe", "wait"] = "ready"
+    until_s: float = float("-inf")
+    cooling_until_s: float = float("-inf")
+    open: bool = False
+    recovering: bool = False
+    """It has answered since it was open: whoever asks it next does not add to an outage."""
+
+
+READY = Standing()
+
+
+def standing(circuits: Iterable[Circuit], now_s: float) -> Standing:
+    """What an attempt that all of these circuits must admit may expect: the strictest of them speaks."""
+    probe = False
+    until_s = cooling_until_s = float("-inf")
+    blocked = recovering = False
+    for seen in circuits:
+        circuit = anchored(seen, now_s)
+        if circuit.cooling_until_s > now_s:
+            cooling_until_s = max(cooling_until_s, circuit.cooling_until_s)
+        if circuit.phase == "closed":
+            continue
+        probe = True
+        recovering = recovering or circuit.recovered > 0
+        if circuit.phase == "open" and now_s < circuit.since_s + circuit.open_s:
+            blocked = True
+            until_s = max(until_s, circuit.since_s + circuit.open_s)
+        elif circuit.lease is not None and now_s < circuit.lease.until_s:
+            blocked = True
+            until_s = max(until_s, now_s)  # somebody is about to find out
+    if blocked or cooling_until_s > now_s:
+        return Standing("wait", max(until_s, cooling_until_s), cooling_until_s, open=blocked, recovering=recovering)
+    return Standing("probe", open=True, recovering=recovering) if probe else READY
