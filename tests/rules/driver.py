@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ogw_asgi._rules.failover import Failover, GiveUp, Try
@@ -35,6 +35,8 @@ class Driver:
     machine: Failover
     now_s: float = 100.0
     jitter: float = 0.0
+    step: Try = field(init=False)
+    """Whose answer was taken, where a test says so."""
 
     def ask(self) -> Try:
         step = self.machine.next_step(self.now_s, self.jitter)
@@ -49,7 +51,7 @@ class Driver:
     def ask_and_record(self, outcome: Outcome, took_s: float = 0.0) -> Try:
         step = self.ask()
         self.now_s += step.wait_s + took_s
-        self.machine.record(step.target, outcome, self.now_s)
+        self.machine.record(step, outcome, self.now_s)
         return step
 
 

@@ -68,7 +68,23 @@ NETWORK = [
     row(Outcome("protocol", "openai"), after("protocol", counts="model"), "B.any-network"),
     row(Outcome("timeout", "openai"), after("timeout", counts="model"), "B.any-network"),
     row(Outcome("invalid_answer", "openai", 200, detail="html"), INVALID, "B.any-invalid-answer"),
+    row(Outcome("invalid_answer", "openai", 200, ProviderError(code="content_filter")), after("invalid_answer")),
+    row(Outcome("invalid_answer", "openai", 200, ProviderError(code="400")), after("invalid_answer")),
+    row(
+        Outcome("invalid_answer", "openai", 200, detail="too_large_to_hold"),
+        after("invalid_answer", repeatable=False),
+        name="beyond-ours",
+    ),
+    row(
+        Outcome("invalid_answer", "openai", 200, detail="too_long"),
+        after("invalid_answer", repeatable=False),
+        name="beyond-ours-in-time",
+    ),
     row(Outcome("busy", "openai"), after("busy")),
+    row(Outcome("exhausted", "openai"), after("exhausted")),
+    row(Outcome("cancelled", "openai"), after("cancelled")),
+    row(Outcome("diverged", "openai", 200, detail="diverged"), after("diverged", repeatable=False)),
+    row(Outcome("diverged", "vllm", 200, detail="began_anew"), after("diverged", repeatable=False), name="anew"),
     row(Outcome("unservable", "azure"), after("unservable", repeatable=False)),
     row(Outcome("key_unavailable", "azure"), after("key_unavailable", alert=True, repeatable=False)),
 ]

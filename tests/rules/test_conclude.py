@@ -177,7 +177,7 @@ def test_the_total_running_out_is_a_504_whatever_came_before(attempts: list[Ende
 
 @pytest.mark.contract("1.unavailable.overload")
 def test_no_free_slot_anywhere_is_a_503_that_invites_back() -> None:
-    refusal = said(BUSY, ended("azure", "busy"))
+    refusal = said(BUSY, ended("azure", "exhausted"))
     assert (refusal.status, refusal.code, refusal.retry_after_s) == (503, "gateway_overloaded", 1)
     assert refusal.should_retry is None
 

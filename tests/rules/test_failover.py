@@ -98,25 +98,44 @@ def test_opted_in_a_policy_refusal_moves_on() -> None:
     assert driver.ask().target == B
 
 
-def test_asking_before_recording_is_an_error() -> None:
-    driver = drive("ab")
+def test_who_is_under_way_is_not_asked_again_and_the_next_one_can_start_beside() -> None:
+    driver = drive("aab")
+    first, second = driver.ask(), driver.ask()
+    assert (first.target, second.target) == (A, B)
+    assert driver.machine.next_step(driver.now_s, 0.0) is None, "both are under way, and they decide"
+    driver.machine.record(second, status(500), driver.now_s)
+    assert driver.machine.next_step(driver.now_s, 0.0) is None
+    driver.machine.record(first, status(500), driver.now_s)
+    assert driver.ask() == Try(A, 0.25, 600.0, repeat=True), "the last to fail was the one before it"
+
+
+def test_a_hedge_goes_to_a_target_not_asked_before_while_a_failure_may_repeat_in_place() -> None:
+    driver = drive("abbc")
     driver.ask()
-    with pytest.raises(RuntimeError, match="has not been recorded"):
-        driver.ask()
+    hedge = driver.machine.next_step(driver.now_s, 0.0, hedge=True)
+    assert isinstance(hedge, Try)
+    assert hedge.target == B
+    driver.machine.record(hedge, status(500), driver.now_s)
+    beside = driver.machine.next_step(driver.now_s, 0.0, hedge=True)
+    assert isinstance(beside, Try)
+    assert (beside.target, beside.repeat) == (C, False)
+    repeat = driver.ask()
+    assert (repeat.target, repeat.repeat) == (B, True)
 
 
 def test_recording_what_was_not_asked_is_an_error() -> None:
     driver = drive("ab")
-    with pytest.raises(RuntimeError, match="not asked"):
-        driver.machine.record(A, OK, 100.0)
-    driver.ask()
-    with pytest.raises(RuntimeError, match="not asked"):
-        driver.machine.record(B, OK, 100.0)
+    step = driver.ask()
+    driver.machine.record(step, status(500), 100.0)
+    with pytest.raises(RuntimeError, match="not under way"):
+        driver.machine.record(step, OK, 100.0)
+    with pytest.raises(RuntimeError, match="not under way"):
+        driver.machine.withdraw(step)
 
 
 def test_asking_after_an_answer_is_an_error() -> None:
     driver = drive("ab")
-    assert driver.machine.record(driver.ask().target, OK, 100.0).action == "deliver"
+    assert driver.machine.record(driver.ask(), OK, 100.0).action == "deliver"
     assert driver.machine.attempts == [AttemptRecord("a", "ok", 200, None, 0, "m")]
     with pytest.raises(RuntimeError, match="answered"):
         driver.ask()
@@ -173,6 +192,7 @@ def test_the_machine_always_ends_and_skips_nobody_without_a_reason(
         step = machine.next_step(driver.now_s, jitter)
         if isinstance(step, GiveUp):
             break
+        assert step is not None
         assert step.wait_s >= 0
         assert 0 < step.first_chunk_s <= (600.0 if first_chunk_s is None else first_chunk_s)
         if total_s is not None:
@@ -181,7 +201,7 @@ def test_the_machine_always_ends_and_skips_nobody_without_a_reason(
             assert asked[-1] == step.target
         asked.append(step.target)
         driver.now_s += step.wait_s + min(duration_s, step.first_chunk_s)
-        stopped = machine.record(step.target, answer, driver.now_s).action == "stop"
+        stopped = machine.record(step, answer, driver.now_s).action == "stop"
     end = machine.next_step(driver.now_s, jitter)
     assert isinstance(end, GiveUp)
     assert machine.made <= attempts

@@ -51,7 +51,7 @@ def test_a_total_of_6_s_gives_three_silent_targets_2_s_each() -> None:
         step = driver.ask()
         limits.append(step.first_chunk_s)
         driver.now_s += step.first_chunk_s
-        driver.machine.record(step.target, SILENT, driver.now_s)
+        driver.machine.record(step, SILENT, driver.now_s)
     assert limits == pytest.approx([2.0, 2.0, 2.0])
     assert driver.end().refusal.status == 504
 

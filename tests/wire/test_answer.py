@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ogw_asgi._values import Header, ProviderError
 from ogw_asgi._wire.answer import Answer, encoded, media, read_answer
+from ogw_asgi._wire.envelope import READ_MEMBERS
 
 GOOD = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
 
@@ -82,6 +83,11 @@ def test_a_null_error_is_cut_out_of_a_completion(before: bytes, after: bytes) ->
         pytest.param(b'{"error":"m","choices":[{}]}', "error_body", id="an error beside choices"),
         pytest.param(b'{"object":"error","message":"m","choices":[{}]}', "error_body", id="an error object"),
         pytest.param(b'{"choices":[{"finish_reason":"error"}]}', "error_body", id="a choice that failed"),
+        pytest.param(
+            b'{"choices":[{}],"error":null' + b',"k":1' * READ_MEMBERS + b"}",
+            "not_json",
+            id="a null error among more members than are read",
+        ),
     ],
 )
 def test_what_is_no_completion_says_why(body: bytes, reason: str) -> None:

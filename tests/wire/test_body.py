@@ -214,6 +214,14 @@ def test_a_hundred_thousand_messages_are_refused_before_they_are_looked_at() -> 
     assert refused(body(messages="[" + "1," * 99_999 + "1]")).code == "body_too_complex"
 
 
+@pytest.mark.contract("8.messages-limit")
+@pytest.mark.parametrize("messages", ["[" + "1," * 9_999, "[" + "1," * 9_999 + "1", "[1,," + "1," * 9_998 + "1]", "["])
+def test_what_may_be_too_many_messages_and_is_no_json_is_invalid(messages: str) -> None:
+    """It is counted before it is parsed, so counting must not stumble over what a parser would refuse."""
+    raw = b'{"model":"%s","messages":%s' % (b"," * 10_000, messages.encode())
+    assert refused(raw).code == "invalid_body"
+
+
 @pytest.mark.contract("8.structure-limit")
 def test_structure_hidden_in_a_string_that_holds_json_is_counted() -> None:
     assert refused(body(f'"logit_bias":"{"[" * 200}"')).code == "body_too_complex"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ogw_asgi._values import ProviderError
 from ogw_asgi._wire.chunks import Chunk, glance, read_chunk
+from ogw_asgi._wire.envelope import READ_MEMBERS
 
 
 def chunk(*choices: Any, **more: Any) -> bytes:
@@ -159,6 +160,11 @@ def test_every_shape_of_an_error_event_is_an_error_before_and_after_the_commit(
     payload: bytes, error: ProviderError
 ) -> None:
     assert read_chunk(payload) == glance(payload) == Chunk("error", payload, error=error)
+
+
+def test_a_null_error_among_more_members_than_are_read_breaks_the_stream() -> None:
+    payload = b'{"choices":[],"error":null' + b',"k":1' * READ_MEMBERS + b"}"
+    assert read_chunk(payload) == Chunk("broken", payload)
 
 
 def test_an_object_named_error_is_missed_by_nobody_who_parses() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ogw_asgi._openapi import PARAMETERS
 from ogw_asgi._values import CallOptions, Endpoint, Header, Limits, Secret, TargetName
 from ogw_asgi._wire.headers import (
     read_options,
@@ -68,7 +69,7 @@ def test_every_header_at_once() -> None:
         (ENDPOINT, "http://10.0.0.7:8000/v1"),
         (KEY, "k-1"),
         (TIMEOUT, "1500"),
-        (BREAK, "error"),
+        (BREAK, "hold"),
         (STATUS, "200"),
         (HEDGE, "0"),
         ("x-stainless-read-timeout", "600"),
@@ -81,7 +82,9 @@ def test_every_header_at_once() -> None:
         vllm_endpoint=Endpoint("http", "10.0.0.7", 8000),
         vllm_api_key=Secret("k-1"),
         first_chunk_s=1.5,
+        on_stream_break="hold",
         success_status=200,
+        hedge_after_s=0.0,
         caller_limit_s=600.0,
         idempotency_key="i-1",
         via=("3f2a",),
@@ -296,19 +299,23 @@ def test_a_hedge_after_that_is_no_decimal_integer_is_refused(value: str | bytes)
 @pytest.mark.contract("2.hedge-after.zero")
 @pytest.mark.parametrize("value", ["0", "00"])
 def test_a_hedge_after_of_zero_is_off(value: str) -> None:
-    assert options((HEDGE, value)) == CallOptions(request_id="r-1")
+    assert options((HEDGE, value)) == CallOptions(request_id="r-1", hedge_after_s=0.0)
 
 
-@pytest.mark.contract("2.deferred.hedge-after-refused", "5.deferred.hold-refused", "5.deferred.continue-refused")
-@pytest.mark.parametrize(("name", "value"), [(HEDGE, "1"), (HEDGE, "3600000"), (BREAK, "continue"), (BREAK, "hold")])
-def test_what_comes_with_a_later_release_is_refused_as_such(name: str, value: str) -> None:
-    error = refused((name, value))
-    assert (error.param, error.code) == (name, "not_supported_yet")
-    assert "later release" in error.message
+@pytest.mark.contract("2.hedge-after.hedges")
+@pytest.mark.parametrize(("value", "hedge_after_s"), [("1", 0.001), ("250", 0.25), ("3600000", 3600.0), ("", None)])
+def test_a_hedge_after_is_read_as_milliseconds(value: str, hedge_after_s: float | None) -> None:
+    assert options((HEDGE, value)).hedge_after_s == hedge_after_s
+
+
+@pytest.mark.contract("2.on-stream-break.error", "2.on-stream-break.hold", "2.on-stream-break.continue")
+@pytest.mark.parametrize("value", ["error", "continue", "hold"])
+def test_a_stream_break_policy_is_one_of_three(value: str) -> None:
+    assert options((BREAK, value)).on_stream_break == value
 
 
 @pytest.mark.contract("2.on-stream-break.bad")
-@pytest.mark.parametrize("value", ["Error", "errors", "stop", "0", "error,hold", '"error"'])
+@pytest.mark.parametrize("value", ["Error", "HOLD", "errors", "stop", "0", "error,hold", '"error"'])
 def test_an_unknown_stream_break_policy_is_refused(value: str) -> None:
     error = refused((BREAK, value))
     assert (error.param, error.code) == (BREAK, "invalid_header")
@@ -341,3 +348,14 @@ def test_no_bytes_get_more_than_a_400_that_names_a_header(headers: list[tuple[st
         assert (found.status, found.param in ALL) == (400, True)
     else:
         assert found.request_id == "r-1"
+
+
+@pytest.mark.contract("2.hedge-after.hedges", "2.hedge-after.bad")
+@pytest.mark.parametrize(("value", "valid"), [("0", True), ("3600000", True), ("3600001", False), ("-1", False)])
+def test_the_schema_of_hedge_after_and_its_reader_agree(value: str, valid: bool) -> None:
+    (schema,) = [one["schema"] for one in PARAMETERS if one["name"] == HEDGE]
+    assert (schema["minimum"] <= int(value) <= schema["maximum"]) is valid
+    if valid:
+        assert options((HEDGE, value)).hedge_after_s == int(value) / 1000
+    else:
+        refused((HEDGE, value))

@@ -55,6 +55,12 @@ def test_a_text_is_masked(secrets: list[str], urls: list[str], text: str, masked
     assert mask.holds(text.encode()) is (masked != text)
 
 
+@pytest.mark.contract("4.masked")
+@pytest.mark.parametrize("cut", range(6, len(KEY)))
+def test_a_secret_that_was_cut_at_the_end_of_a_text_is_masked(cut: int) -> None:
+    assert Mask([KEY], []).text(f"Bad key {KEY[:cut]}") == "Bad key ***"
+
+
 def test_more_secrets_make_another_mask_and_leave_the_first_alone() -> None:
     first = Mask([KEY], ["http://vllm:8000"])
     more = first.plus(["caller-key", KEY, "no"])
