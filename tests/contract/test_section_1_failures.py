@@ -11,6 +11,7 @@ import pytest
 from ogw_asgi import Gateway, Limits, OpenAICompatible, Principal, Timeouts, bearer_tokens
 from ogw_asgi.testing import Hang, ScriptedUpstream, SharedEvent, asgi_client, chat, dead_port, error, hang, hold, raw
 
+from ..asgi.hosts import http_scope
 from .harness import gateway_of
 from .schema import error_of
 
@@ -155,6 +156,31 @@ async def test_a_request_for_which_no_slot_came_free_is_shed() -> None:
         assert outcomes(error_of(reply)) == [("openai", "busy", None)]
         assert first[0].status_code == 201
         assert len(upstream.requests) == 1
+
+
+@pytest.mark.contract("1.unavailable.in-flight", "1.unavailable.retry-after")
+async def test_a_full_gateway_refuses_at_the_door_with_the_body_unread() -> None:
+    release = SharedEvent()
+    upstream = ScriptedUpstream(hold(chat("late"), until=release))
+    sent: list[Any] = []
+
+    async def unread() -> Any:
+        raise AssertionError("the body was asked for")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with gateway_of(openai=upstream, limits=Limits(in_flight=1)) as world:
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.post)
+            await upstream.wait_for_requests()
+            await world.gateway(http_scope(), unread, send)
+            release.set()
+        reply = httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=sent[1]["body"])
+        unavailable(reply, "gateway_overloaded")
+        assert reply.headers["connection"] == "close"
+        assert len(upstream.requests) == 1
+        assert (await world.post()).status_code == 201, "the place was given back"
 
 
 # --- 508 --------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from ogw_asgi import Gateway, OpenAICompatible, Timeouts, bearer_tokens
 from ogw_asgi.testing import Break, ScriptedUpstream, asgi_client, chat, serve, stream
 
-from .checks import MESSAGES, SEQUENCE, TIMEOUT, events, read_stream, refusal, sequence
+from .checks import MESSAGES, SEQUENCE, TIMEOUT, events, read_stream, refusal, said, sequence
 from .harness import gateway_of
 
 pytestmark = pytest.mark.anyio
@@ -74,16 +74,14 @@ async def test_a_break_is_an_error_event_out_of_the_box(headers: dict[str, str])
         assert world.calls() == ["openai"]
 
 
-@pytest.mark.contract("5.deferred.hold-refused", "5.deferred.continue-refused", "2.deferred.hedge-after-refused")
-@pytest.mark.parametrize(
-    ("header", "value"), [(ON_BREAK, "hold"), (ON_BREAK, "continue"), (HEDGE, "500"), (HEDGE, "1")]
-)
-async def test_a_value_of_a_later_release_is_a_400_that_says_so(header: str, value: str) -> None:
-    async with gateway_of(openai=ScriptedUpstream(chat())) as world:
-        error = refusal(await world.post(headers={header: value}, stream=True))
-        assert (error["param"], error["code"]) == (header, "not_supported_yet")
-        assert "later release" in error["message"]
-        assert world.calls() == []
+@pytest.mark.contract("2.on-stream-break.hold", "2.on-stream-break.continue")
+@pytest.mark.parametrize("value", ["hold", "continue"])
+async def test_a_caller_may_ask_for_more_than_to_be_told_of_a_break(value: str) -> None:
+    cut = ScriptedUpstream(stream(["Hel", Break()]))
+    async with gateway_of(openai=cut, azure=ScriptedUpstream(stream(["Hel", "lo"]))) as world:
+        text, complete = await read_stream(world, headers={ON_BREAK: value})
+        assert (said(text), complete) == ("Hello", True)
+        assert world.calls() == ["openai", "azure"]
 
 
 @pytest.mark.contract("2.success-status.used")

@@ -13,6 +13,7 @@ from ogw_asgi.testing import (
     SSE_DONE,
     Fin,
     Hang,
+    RawScript,
     RawUpstream,
     ScriptedUpstream,
     Wait,
@@ -24,6 +25,7 @@ from ogw_asgi.testing import (
     tokens,
 )
 
+from ..asgi.hosts import http_scope
 from .harness import gateway_of
 from .streams import (
     CHUNKED_HEAD,
@@ -185,13 +187,46 @@ async def test_a_slow_stream_that_goes_on_is_never_idle() -> None:
 @pytest.mark.contract("5.idle.comments")
 async def test_a_caller_that_reads_slowly_is_no_silence_of_the_provider() -> None:
     reply = raw(200, SSE, [PRIOR, *(delta(str(number)) for number in range(5)), finish(), SSE_DONE])
-    async with gateway_of(openai=ScriptedUpstream(reply), limit_s=5000) as world:
+    patient = Timeouts(send_s=200)
+    async with gateway_of(openai=ScriptedUpstream(reply), timeouts=patient, limit_s=5000) as world:
         body = b""
         async with world.stream() as response:
             async for chunk in response.aiter_raw():
                 body += chunk
                 await anyio.sleep(100)
     assert body.endswith(finish() + SSE_DONE)
+
+
+@both_loops
+@pytest.mark.contract("5.caller-stalled")
+@pytest.mark.parametrize("last", ["the first chunk", "a chunk", "the end"])
+async def test_a_caller_that_takes_nothing_is_gone_and_the_provider_is_closed(last: str) -> None:
+    taken = {"the first chunk": 1, "a chunk": 2, "the end": 3}[last]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if not sent and not body:
+            await anyio.sleep_forever()
+        return {"type": "http.request", "body": body.pop()} if body else await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if len(sent) > taken:
+            await anyio.sleep_forever()
+
+    body = [b'{"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": true}']
+    gate = anyio.Event()
+    tail: RawScript = [Wait(gate), chunked(delta("more") + finish()), Hang()]
+    timeouts = Timeouts(send_s=0.05, tail_s=0.05)
+    async with RawUpstream([*bodies(PRIOR), *tail]) as upstream:
+        async with gateway_of(openai=upstream, timeouts=timeouts) as world:
+            gate.set()
+            await world.gateway(http_scope(), receive, send)
+            assert len(sent) == taken + 1
+            await upstream.peer_closed()
+            opened = world.gateway._opened
+            assert opened is not None
+            assert opened.dispatcher.slots.in_flight() == 0
 
 
 @both_loops

@@ -32,6 +32,7 @@ def test_the_times_out_of_the_box() -> None:
         "total_s": None,
         "hedge_after_s": None,
         "heartbeat_s": None,
+        "send_s": 60,
         "retry_wait_max_s": 5,
         "slot_wait_s": 1,
         "upload_stall_s": 10,
@@ -42,12 +43,13 @@ def test_the_times_out_of_the_box() -> None:
 
 @pytest.mark.contract("8.attempts", "8.concurrency", "8.body-limit", "8.header-limit", "8.messages-limit")
 @pytest.mark.contract("8.structure-limit", "8.upstream-head", "8.upstream-event", "8.upstream-answer")
-@pytest.mark.contract("8.upstream-stream-bytes")
+@pytest.mark.contract("8.upstream-stream-bytes", "8.in-flight")
 def test_the_sizes_and_counts_out_of_the_box() -> None:
     assert asdict(Limits()) == {
         "attempts": 5,
         "sequence_items": 16,
         "concurrency": 1000,
+        "in_flight": 10_000,
         "body_bytes": 16 * MIB,
         "upload_bytes_per_s": 16 * KIB,
         "header_bytes": 8 * KIB,
@@ -90,19 +92,30 @@ def test_a_name_that_stands_twice_is_a_configuration_error() -> None:
         Gateway(providers=twice)
 
 
-@pytest.mark.contract("8.deferred.breaker-refused")
-@pytest.mark.parametrize("breaker", [Breaker(failures=3), Breaker(open_s=1), Breaker(open_max_s=60)])
-def test_a_breaker_with_values_of_its_own_is_a_configuration_error(breaker: Breaker) -> None:
-    with pytest.raises(ConfigurationError, match="breaker: comes with a later release"):
+@pytest.mark.contract("8.breaker")
+@pytest.mark.parametrize(
+    ("breaker", "expected"),
+    [
+        (Breaker(failures=0), "failures: expected a positive integer"),
+        (Breaker(failures=True), "failures: expected a positive integer"),
+        (Breaker(open_s=0), "open_s: expected a positive number of seconds"),
+        (Breaker(open_max_s=float("inf")), "open_max_s: expected a positive number of seconds"),
+        (Breaker(open_s=30), "open_max_s: expected at least open_s"),
+        ({"failures": 5}, r"expected Breaker\(...\)"),
+    ],
+)
+def test_a_breaker_that_cannot_work_is_a_configuration_error(breaker: Any, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"breaker: {expected}"):
         Gateway(breaker=breaker)
-    Gateway(breaker=Breaker())
+    Gateway(breaker=Breaker(failures=1, open_s=20, open_max_s=20))
 
 
-@pytest.mark.contract("8.deferred.hedge-after-refused")
-@pytest.mark.parametrize("hedge_after_s", [0.5, 30.0])
-def test_hedging_as_a_setting_is_a_configuration_error(hedge_after_s: float) -> None:
-    with pytest.raises(ConfigurationError, match="hedge_after_s: comes with a later release"):
+@pytest.mark.contract("2.hedge-after.hedges")
+@pytest.mark.parametrize("hedge_after_s", ["95", "p100", "p49", "p9.5", "p95 ", "", 0, -1, True])
+def test_a_time_to_hedge_is_seconds_or_a_quantile(hedge_after_s: Any) -> None:
+    with pytest.raises(ConfigurationError, match="hedge_after_s: expected"):
         Gateway(timeouts=Timeouts(hedge_after_s=hedge_after_s))
+    Gateway(timeouts=Timeouts(hedge_after_s="p95"))
 
 
 @pytest.mark.contract("8.off")

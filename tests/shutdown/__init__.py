@@ -1,0 +1,1 @@
+"""Servers as processes: what SIGTERM and a killed worker do to live streams."""
