@@ -130,11 +130,12 @@ def _is_running(process: subprocess.Popen[bytes]) -> bool:
 
 def _size_below(folder: Path) -> int:
     total_bytes = 0
-    for path in folder.rglob("*"):
-        try:
-            total_bytes += path.stat().st_size if path.is_file() else 0
-        except OSError:  # pip moved it while we looked
-            continue
+    for parent, _, names in os.walk(folder):  # passes over directories that pip removes while we look
+        for name in names:
+            try:
+                total_bytes += os.stat(os.path.join(parent, name)).st_size
+            except OSError:  # the same, with a file
+                continue
     return total_bytes
 
 

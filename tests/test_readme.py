@@ -51,7 +51,17 @@ def run(check: str) -> dict[str, Any]:
 
 def test_every_python_block_is_one_of_those_run_here() -> None:
     blocks = [check for check, language, _ in BLOCKS if language == "python"]
-    assert sorted(blocks) == ["combined", "middleware", "mount", "providers", "router", "sdk", "sink", "testing"]
+    assert sorted(blocks) == [
+        "combined",
+        "crash",
+        "middleware",
+        "mount",
+        "providers",
+        "router",
+        "sdk",
+        "sink",
+        "testing",
+    ]
 
 
 @pytest.mark.anyio
@@ -87,7 +97,7 @@ async def test_each_way_in_answers(
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_sdk_block_prints_the_answer_and_who_gave_it(capsys: pytest.CaptureFixture[str]) -> None:
-    async with serve(ScriptedUpstream(error(503))) as down, serve(ScriptedUpstream(chat("Hello from vllm"))) as up:
+    async with serve(ScriptedUpstream(error(500))) as down, serve(ScriptedUpstream(chat("Hello from vllm"))) as up:
         providers = [OpenAI(api_key="k", base_url=down), VLLM(endpoint=up)]
         gateway = Gateway(providers=providers, failover_sequence=["openai", "vllm"])
         async with serve(Starlette(routes=[Mount("/llm", gateway)], lifespan=gateway.lifespan)) as url:
@@ -102,6 +112,12 @@ def test_the_providers_block_builds_a_gateway() -> None:
 
 def test_the_testing_block_passes() -> None:
     assert "test_my_app_survives_an_outage" in run("testing")
+
+
+def test_the_crash_test_passes_for_every_fault_in_it() -> None:
+    block = run("crash")
+    for fault in block["FAULTS"]:
+        block["test_my_app_answers_whatever_its_provider_does"](fault)
 
 
 def test_the_sink_counts() -> None:
@@ -161,7 +177,7 @@ def test_the_header_table_names_every_header_and_no_other() -> None:
 def test_the_environment_table_names_every_variable_that_is_understood() -> None:
     table = README.split("by `Gateway.from_env()`:")[1].split("A name that cannot work")[0]
     named = set(re.findall(r"`(OGW_[A-Z_]+)`", table))
-    assert named == settings._KNOWN - {"OGW_HEARTBEAT_MS", "OGW_REDIS_URL"}
+    assert named == settings._KNOWN - {"OGW_REDIS_URL"}
 
 
 def test_the_two_commands_are_those_that_the_projects_check_runs() -> None:

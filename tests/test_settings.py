@@ -15,7 +15,6 @@ import pytest
 from ogw_asgi import (
     VLLM,
     Azure,
-    Breaker,
     ConfigurationError,
     Gateway,
     Limits,
@@ -62,6 +61,8 @@ def refusal(build: Callable[[], object]) -> str:
         ({"failover_on": {"everything"}}, "failover_on"),
         ({"failover_on": "context_length"}, "failover_on"),
         ({"on_stream_break": "retry"}, "on_stream_break"),
+        ({"on_stream_break": "Hold"}, "on_stream_break"),
+        ({"on_stream_break": None}, "on_stream_break"),
         ({"models": "gpt-4o"}, "models"),
         ({"models": [""]}, "models"),
         ({"models": [7]}, "models"),
@@ -85,6 +86,7 @@ def test_a_gateway_that_cannot_work_is_refused_and_the_setting_is_named(argument
     assert named in refusal(lambda: Gateway(**arguments))
 
 
+@pytest.mark.contract("5.heartbeat.setting")
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), True, "30", None])
 @pytest.mark.parametrize("field", [field.name for field in fields(Timeouts)])
 def test_a_time_limit_is_a_positive_number_of_seconds(field: str, value: Any) -> None:
@@ -101,26 +103,11 @@ def test_a_limit_is_a_positive_integer(field: str, value: Any) -> None:
     assert field in refusal(lambda: Gateway(limits=Limits(**{field: value})))
 
 
-@pytest.mark.contract(
-    "8.deferred.breaker-refused",
-    "8.deferred.hedge-after-refused",
-    "5.deferred.heartbeat-refused",
-    "5.deferred.hold-setting-refused",
-    "5.deferred.continue-setting-refused",
-)
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"breaker": Breaker(failures=3)},
-        {"breaker": Breaker(open_s=1)},
-        {"timeouts": Timeouts(hedge_after_s=0.5)},
-        {"timeouts": Timeouts(heartbeat_s=10)},
-        {"on_stream_break": "hold"},
-        {"on_stream_break": "continue"},
-    ],
-)
-def test_what_comes_with_a_later_release_is_refused_and_not_ignored(arguments: Any) -> None:
-    assert "later release" in refusal(lambda: Gateway(**arguments))
+@pytest.mark.contract("5.policy.setting")
+@pytest.mark.parametrize("policy", ["error", "continue", "hold"])
+def test_each_policy_for_broken_streams_may_be_set(policy: Any) -> None:
+    assert Gateway(on_stream_break=policy) is not None
+    assert gateway_of(OPENAI | {"OGW_ON_STREAM_BREAK": policy}) is not None
 
 
 @pytest.mark.contract("7.deferred.entries-refused")
@@ -366,7 +353,7 @@ async def test_the_environment_asks_for_tokens(value: str, token: str) -> None:
     assert (right.status_code, wrong.status_code) == (201, 401)
 
 
-@pytest.mark.contract("5.deferred.heartbeat-env-refused")
+@pytest.mark.contract("5.heartbeat.setting", "5.policy.setting")
 @pytest.mark.parametrize(
     ("environ", "named"),
     [
@@ -380,9 +367,10 @@ async def test_the_environment_asks_for_tokens(value: str, token: str) -> None:
         ({"OGW_TIMEOUT_MS": "9" * 13}, "ogw_timeout_ms"),
         ({"OGW_TIMEOUT_MS": "\u0661"}, "ogw_timeout_ms"),
         ({"OGW_IDLE_TIMEOUT_MS": "soon"}, "ogw_idle_timeout_ms"),
-        ({"OGW_HEARTBEAT_MS": "1000"}, "ogw_heartbeat_ms"),
-        ({"OGW_ON_STREAM_BREAK": "hold"}, "on_stream_break"),
-        ({"OGW_ON_STREAM_BREAK": "continue"}, "on_stream_break"),
+        ({"OGW_HEARTBEAT_MS": "0"}, "ogw_heartbeat_ms"),
+        ({"OGW_HEARTBEAT_MS": "-1000"}, "ogw_heartbeat_ms"),
+        ({"OGW_HEARTBEAT_MS": "1.5"}, "ogw_heartbeat_ms"),
+        ({"OGW_HEARTBEAT_MS": "10s"}, "ogw_heartbeat_ms"),
         ({"OGW_ON_STREAM_BREAK": "never"}, "on_stream_break"),
         ({"OGW_BEARER_TOKENS": "{"}, "ogw_bearer_tokens"),
         ({"OGW_BEARER_TOKENS": '{"team": "sk-secret"}'}, "ogw_bearer_tokens"),

@@ -271,15 +271,13 @@ class Lifespan:
 async def test_a_gateway_that_cannot_open_fails_the_startup(
     wrap: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = Lifespan()
-    async with in_process() as (gateway, _):
+    def fail(*args: object, **options: object) -> None:
+        raise OSError("cannot read /etc/ssl/secret-path")
 
-        def fail(*args: object, **options: object) -> None:
-            raise OSError("cannot read /etc/ssl/secret-path")
-
-        monkeypatch.setattr("ssl.create_default_context", fail)
-        app: Any = GatewayMiddleware(starlette(), gateway) if wrap else gateway
-        await app({"type": "lifespan"}, server.receive, server.send)
+    monkeypatch.setattr("ssl.create_default_context", fail)
+    server, gateway = Lifespan(), Gateway(providers=[OpenAI(api_key="k")])  # over https, so it must know whom to trust
+    app: Any = GatewayMiddleware(starlette(), gateway) if wrap else gateway
+    await app({"type": "lifespan"}, server.receive, server.send)
     assert [message["type"] for message in server.sent] == ["lifespan.startup.failed"]
     assert "OSError" in server.sent[0]["message"]
     assert "secret-path" not in server.sent[0]["message"] + caplog.text

@@ -38,7 +38,7 @@ async def alone(work: Callable[[], Awaitable[None]], receive: Callable[[], Await
     """The race, and the promise that however it ended, no task is left over in the very moment of its end."""
     before = {task.id for task in anyio.get_running_tasks()}
     try:
-        return await race(work, receive)
+        return await race(lambda spawn: work(), receive)
     finally:
         assert {task.id for task in anyio.get_running_tasks()} == before
 
@@ -204,10 +204,25 @@ async def test_many_races_at_once_do_not_disturb_each_other() -> None:
             go.set()
             await (anyio.sleep_forever() if leaves else anyio.lowlevel.checkpoint())
 
-        results.append(await race(work, receive) is leaves)
+        results.append(await race(lambda spawn: work(), receive) is leaves)
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
             for number in range(50):
                 group.start_soon(one, number % 2 == 0)
     assert results == [True] * 50
+
+
+async def test_a_caller_who_leaves_when_all_is_answered_interrupts_nothing() -> None:
+    said = anyio.Event()
+
+    async def receive() -> Any:
+        said.set()
+        return {"type": "http.disconnect"}
+
+    async def work() -> None:
+        await said.wait()
+        await anyio.wait_all_tasks_blocked()
+
+    with anyio.fail_after(5):
+        assert await race(lambda spawn: work(), receive, lambda: True) is False

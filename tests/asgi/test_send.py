@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import anyio
 import pytest
 
 from ogw_asgi import RequestRejected
 from ogw_asgi._asgi.send import CallerGone, Reply, trail_headers
 from ogw_asgi._values import AttemptRecord
 from tests.asgi.hosts import http_scope
+from tests.contract.checks import mock_clock
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +51,7 @@ async def test_the_answer_to_head_has_every_header_and_no_body(method: str, body
 @pytest.mark.contract("6.sse-headers")
 async def test_a_stream_has_a_head_that_proxies_leave_alone_and_an_end_of_its_own() -> None:
     server = Server()
-    await server.reply.start_stream(201, [(b"x-a", b"1")])
+    server.reply.begin_stream(201, [(b"x-a", b"1")])
     await server.reply.part(b"data: 1\n\n")
     assert server.sent[-1]["more_body"] is True
     await server.reply.end_stream()
@@ -166,3 +168,103 @@ async def test_whatever_send_raises_means_that_the_caller_has_gone(error: Except
     with pytest.raises(CallerGone):
         await reply.json(200, b"{}")
     assert reply.status is None
+
+
+# --- the heartbeat ----------------------------------------------------------------------------------------------------
+
+BEAT = b": keep-alive\n\n"
+on_the_mock_clock = pytest.mark.parametrize("anyio_backend", [mock_clock()], ids=["mock clock"])
+
+
+class Slow(Server):
+    """Takes `seconds` for each message; `log` has when each was handed over, and when it was taken."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._busy = False
+        self._started_s = anyio.current_time()
+        self.log: list[tuple[float, bytes]] = []
+
+    async def send(self, message: Any) -> None:
+        assert not self._busy, "two messages at once"
+        self._busy = True
+        self.log.append((anyio.current_time() - self._started_s, message.get("body", b"head")))
+        await anyio.sleep(self._seconds)
+        self._busy = False
+        await super().send(message)
+
+
+@pytest.mark.contract("5.heartbeat.head")
+async def test_a_head_that_a_heartbeat_has_begun_to_send_is_the_only_one() -> None:
+    entered, free = anyio.Event(), anyio.Event()
+    server = Server()
+    take = server.send
+
+    async def send(message: Any) -> None:
+        entered.set()
+        await free.wait()
+        await take(message)
+
+    reply = Reply(http_scope(), send, "request-1")
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(reply.keep_alive, 201, 0.001)
+            await entered.wait()
+            assert reply.begun
+            reply.begin_stream(201, [(b"x-opengateway-provider", b"openai")])
+            group.start_soon(reply.last_part, b"data: 1\n\n")
+            await anyio.wait_all_tasks_blocked()
+            free.set()
+    assert [message["type"] for message in server.sent].count("http.response.start") == 1
+    assert b"x-opengateway-provider" not in server.headers
+    assert server.body.startswith(BEAT)
+    assert server.body.endswith(b"data: 1\n\n")
+
+
+@on_the_mock_clock
+@pytest.mark.contract("5.heartbeat.comments", "5.heartbeat.whole-events")
+async def test_what_a_caller_takes_slowly_is_not_interrupted_and_no_silence() -> None:
+    server = Slow(10.0)
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(server.reply.keep_alive, 201, 3.0)
+            await anyio.wait_all_tasks_blocked()
+            server.reply.begin_stream(201, ())
+            await server.reply.part(b"data: 1\n\n")
+            await anyio.sleep(4.0)
+            await server.reply.end_stream()
+    assert server.log == [(0.0, b"head"), (10.0, b"data: 1\n\n"), (23.0, BEAT), (33.0, b"")]
+
+
+@on_the_mock_clock
+@pytest.mark.contract("5.heartbeat.end")
+@pytest.mark.parametrize("last", ["the end of a stream", "the event of a break", "a refusal", "an empty answer"])
+async def test_behind_the_last_message_there_is_no_heartbeat(last: str) -> None:
+    server = Slow(5.0)
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(server.reply.keep_alive, 201, 3.0)
+            await anyio.sleep(1.0)
+            match last:
+                case "the end of a stream":
+                    server.reply.begin_stream(201, ())
+                    await server.reply.end_stream()
+                case "the event of a break":
+                    server.reply.begin_stream(201, ())
+                    await server.reply.last_part(b"data: broken\n\n")
+                case "a refusal":
+                    await server.reply.refuse(RequestRejected(502, "all failed"))
+                case "an empty answer":
+                    await server.reply.empty(204, ())
+            await anyio.sleep(10.0)
+    assert BEAT not in server.body
+    assert len(server.sent) == 2
+
+
+async def test_a_heartbeat_that_nobody_takes_ends_without_an_error() -> None:
+    async def send(message: Any) -> None:
+        raise OSError("gone")
+
+    with anyio.fail_after(5):
+        await Reply(http_scope(), send, "request-1").keep_alive(201, 0.001)

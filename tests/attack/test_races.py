@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ogw_asgi._dispatch.attempt import Answer
+from ogw_asgi._dispatch.answer import Answer
 from ogw_asgi._dispatch.relay import Relay
 from ogw_asgi._dispatch.slots import Slots
 from ogw_asgi._dispatch.stream import ChatStream
@@ -53,7 +53,7 @@ async def test_what_comes_as_the_idle_limit_runs_out_is_not_sent_half_way_into_a
         response = LateResponse(late, late_s=0.05)
         slot = await Slots(1).acquire("one", 1)
         assert slot is not None
-        answer = Answer(Target("one", "m", "m"), (), response, slot, Outcome("ok", "compatible"), held=[HELLO])
+        answer = Answer(Target("one", "m", "m"), (), response, slot, Outcome("ok", "compatible"), 0.0, held=[HELLO])
         stream = ChatStream(response, 1, Limits())
         sent: list[bytes] = []
         finished: list[bytes] = []

@@ -8,7 +8,10 @@ import pytest
 
 from ogw_asgi import OpenAICompatible
 from ogw_asgi._values import ChatCall, Target
-from ogw_asgi.testing import RawUpstream, http_response
+from ogw_asgi.telemetry import Event, RequestEnded
+from ogw_asgi.testing import RawUpstream, ScriptedUpstream, http_response, stream
+from tests.contract.checks import sequence
+from tests.contract.continuing import ask
 from tests.contract.harness import gateway_of, using
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +40,24 @@ async def test_a_key_at_the_end_of_a_long_name_is_masked(field: str) -> None:
             reply = await world.post()
     assert reply.status_code == 400
     assert reply.json()["error"][field] == "y" * 245 + "***"
+
+
+@pytest.mark.contract("4.masked")
+async def test_a_key_for_a_code_in_a_stream_that_somebody_should_have_gone_on_with_is_in_no_trail() -> None:
+    died = f'data: {{"error":{{"message":"died","code":"{KEY}"}}}}\n\n'.encode()
+    told: list[Event] = []
+
+    class Sink:
+        def on_event(self, event: Event, /) -> None:
+            told.append(event)
+
+    one = using(ScriptedUpstream(stream(["Hel", died])), api_key=KEY)
+    two = ScriptedUpstream(stream(["Something else."]))
+    async with gateway_of(one=one, two=two, on_stream_break="continue", sinks=[Sink()]) as world:
+        said = (await ask(world, headers=sequence("one", "two"))).assert_broken("Hel")
+    assert [line["provider"] for line in said["attempts"]] == ["one", "two"]
+    (ended,) = (event for event in told if isinstance(event, RequestEnded))
+    assert KEY not in f"{said} {ended}"
 
 
 def test_a_prepared_request_and_a_call_show_neither_keys_nor_prompts() -> None:

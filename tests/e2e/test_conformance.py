@@ -119,7 +119,6 @@ BY_CODE = {
     "model_not_allowed": Case(403, headers=BEARER, settings=permitted(models=frozenset({"another"}))),
     "endpoint_not_allowed": Case(403, headers={"x-opengateway-vllm-endpoint": "http://10.0.0.7:8000"}),
     "invalid_header": Case(400, headers={"x-opengateway-timeout": "soon"}),
-    "not_supported_yet": Case(400, headers={"x-opengateway-on-stream-break": "hold"}),
     "unsupported_media_type": Case(415, headers={TYPE: "text/plain"}),
     "invalid_body": Case(400, content=b"{"),
     "body_too_complex": Case(400, content=b"[" * 200),

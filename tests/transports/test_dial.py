@@ -160,14 +160,16 @@ async def test_a_port_that_is_none(begun: list[socket.socket], port: int) -> Non
         assert await kind_of(Dialer(), FIRST, port) == "connect"
 
 
-@pytest.mark.parametrize("code", [errno.EMFILE, errno.EAFNOSUPPORT])
-async def test_a_system_that_gives_no_socket(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "kind"), [(errno.EMFILE, "exhausted"), (errno.ENOBUFS, "exhausted"), (errno.EAFNOSUPPORT, "connect")]
+)
+async def test_a_system_that_gives_no_socket(monkeypatch: pytest.MonkeyPatch, code: int, kind: str) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(code, "no socket")
 
     with anyio.fail_after(5), listening(FIRST) as port, monkeypatch.context() as poor:
         poor.setattr(socket, "socket", refuse)
-        assert await kind_of(Dialer(), FIRST, port) == "connect"
+        assert await kind_of(Dialer(), FIRST, port) == kind
 
 
 async def test_a_network_that_cannot_be_reached(begun: list[socket.socket]) -> None:

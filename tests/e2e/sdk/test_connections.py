@@ -119,7 +119,7 @@ async def test_a_client_that_times_out_before_the_first_chunk_ends_the_attempt(
     async with gateway_served(openai=silent, azure=spare) as served, sdk(make, served) as client:
         # Patience that the gateway is not told of: else it would share it out, and ask the next provider.
         headers = {"x-stainless-read-timeout": ""}
-        failure = await raised(complete(client, stream=streamed, timeout=0.1, extra_headers=headers))
+        failure = await raised(complete(client, stream=streamed, timeout=0.5, extra_headers=headers))
         await silent.requests[0].closed.wait()
         assert await served.endings.wait_for(1) == ["left"]
     assert isinstance(failure, openai.APITimeoutError)
