@@ -14,6 +14,7 @@ import resource
 import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,6 +55,8 @@ class Vitals:
     permits: int
     rss_bytes: int
     objects: int
+    by_type: dict[str, int]
+    """The same objects, how many of each type."""
     errors: int
     """Records of level ERROR or above since the start: of the gateway, the server and the loop."""
     first_error: str
@@ -115,6 +118,7 @@ class App:
             gc.collect()
         opened = self._gateway._opened
         dispatcher: Any = opened.dispatcher if opened is not None else None
+        objects = gc.get_objects()
         circuits = getattr(dispatcher, "circuits", None)
         return Vitals(
             fds=len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0,
@@ -122,7 +126,8 @@ class App:
             slots=dispatcher.slots.in_flight() if dispatcher is not None else 0,
             permits=circuits.in_flight() if circuits is not None else 0,
             rss_bytes=_rss_bytes(),
-            objects=len(gc.get_objects()),
+            objects=len(objects),
+            by_type=Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in objects),
             errors=self._errors.count,
             first_error=self._errors.first,
             refused=self._refused,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,6 +44,7 @@ def judged(
         lines += [
             at_most(part, "memory grown", grown / (1 << 20), RSS_BYTES / (1 << 20), unit=" MiB", judged=enough),
             at_most(part, "objects more", end["objects"] - warm["objects"], OBJECTS),
+            fact(part, "  most of them", _most_grown(warm["by_type"], end["by_type"])),
         ]
     lines += [fact(part, "an error", end["first_error"].splitlines()[-1])] if end["first_error"] else []
     lines += [
@@ -50,3 +52,9 @@ def judged(
         for text in end["refused"]
     ]
     return lines
+
+
+def _most_grown(before: Mapping[str, int], after: Mapping[str, int], types: int = 5) -> str:
+    grown = Counter(after)
+    grown.subtract(before)
+    return ", ".join(f"{count} {name}" for name, count in grown.most_common(types) if count > 0) or "none"

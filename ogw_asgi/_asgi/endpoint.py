@@ -165,7 +165,6 @@ class _Exchange:
         delivery = Delivery(dispatch, answer)
         try:
             broken = await delivery.run(self._reply.part)
-            self._provider = delivery.provider
             if broken is None:
                 await self._reply.end_stream()
                 self._outcome = "ok"
@@ -182,6 +181,7 @@ class _Exchange:
                 attempts = dispatch.attempts if delivery.tried else None
                 await self._reply.last_part(interruption(broken.message, attempts=attempts))
         finally:
+            self._provider = delivery.provider  # whoever had it when it ended, and if it was the caller who ended it
             await delivery.aclose()
 
     def _ended(self, started_s: float) -> RequestEnded:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import Self, TypeAlias
 
 import anyio
 
@@ -18,6 +18,9 @@ from ._http1 import ResponseParser
 READ_BYTES = 64 << 10
 BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 """What a connection raises that has ended, on any loop, with TLS or without."""
+
+Shelf: TypeAlias = "dict[Connection, float]"
+"""Idle connections, and since when (s, monotonic), the longest first."""
 
 
 class Connection(ABC):
@@ -31,6 +34,7 @@ class Connection(ABC):
 
     parser: ResponseParser | None = None
     lost = unsent = False
+    _shelf: Shelf | None = None
 
     @classmethod
     @abstractmethod
@@ -52,9 +56,13 @@ class Connection(ABC):
     def still_good(self) -> bool:
         """Nothing has come unasked, and no end. To be asked right before a request; if not, it must be closed."""
 
-    def park(self, idle_s: float) -> None:
-        """The exchange is over. Where the loop can do that without a task, the connection closes after `idle_s`."""
+    def park(self, idle_s: float, shelf: Shelf) -> None:
+        """The exchange is over. Where the loop can do that without a task, the connection closes after `idle_s`.
+
+        It takes itself from the shelf where it lies when it ends, so that nobody keeps what is closed.
+        """
         self.parser = None
+        self._shelf = shelf
 
     def abort(self) -> None:
         """Close it now. Harmless when repeated."""
@@ -67,5 +75,7 @@ class Connection(ABC):
 
     def _end(self, *, clean: bool) -> None:
         self.lost = True
+        if self._shelf is not None:
+            self._shelf.pop(self, None)
         if self.parser is not None:
             self.parser.end(clean=clean)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from weakref import WeakSet
 
-from ._connection import Connection
+from ._connection import Connection, Shelf
 from ._request import Origin
 
 KEEPALIVE_S = 4.0
@@ -16,7 +16,7 @@ class Pool:
     """Idle connections by origin, the last used first; those that rested too long are closed, whoever asks."""
 
     def __init__(self) -> None:
-        self._idle: dict[Origin, list[tuple[float, Connection]]] = {}
+        self._idle: dict[Origin, Shelf] = {}
         self._open: WeakSet[Connection] = WeakSet()
         self.closed = False
 
@@ -31,7 +31,7 @@ class Pool:
     def take(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
         while idle:
-            since_s, connection = idle.pop()
+            connection, since_s = idle.popitem()
             # Bytes that lie there before the request is sent answer something else; and often it is the end.
             if time.monotonic() - since_s < KEEPALIVE_S and connection.still_good():
                 return connection
@@ -44,10 +44,11 @@ class Pool:
             return
         now_s = time.monotonic()
         for idle in self._idle.values():
-            while idle and now_s - idle[0][0] >= KEEPALIVE_S:
-                idle.pop(0)[1].abort()
-        connection.park(KEEPALIVE_S)
-        self._idle.setdefault(origin, []).append((now_s, connection))
+            while idle and now_s - idle[oldest := next(iter(idle))] >= KEEPALIVE_S:
+                oldest.abort()
+        idle = self._idle.setdefault(origin, {})
+        idle[connection] = now_s
+        connection.park(KEEPALIVE_S, idle)
 
     def close(self) -> None:
         self.closed = True

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import anyio.lowlevel
 
-from ._connection import READ_BYTES, Connection
+from ._connection import READ_BYTES, Connection, Shelf
 from ._socket import PIECE_BYTES, readable, send_at_once
 
 UNREAD_BYTES = 64 << 10
@@ -98,8 +98,8 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         # A server may have answered before it has read all: what is on its way still must not mix with what comes next.
         return not self.lost and not self._raw.get_write_buffer_size() and not readable(self._socket)
 
-    def park(self, idle_s: float) -> None:
-        super().park(idle_s)
+    def park(self, idle_s: float, shelf: Shelf) -> None:
+        super().park(idle_s, shelf)
         self._resume()
         self._idle_since_s = self._loop.time()
         if self._timer is None:
@@ -128,7 +128,7 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         super()._end(clean=clean)
         if self._timer is not None:
             self._timer.cancel()
-        self._buffer = _NO_BUFFER  # the pool may know this connection for longer
+        self._buffer = _NO_BUFFER  # an answer that is still read may know this connection for longer
         self._wake()
 
     def _wake(self) -> None:

@@ -106,7 +106,7 @@ def test_server_timing_is_read_as_the_trail() -> None:
 
 def vitals(**changed: int) -> dict[str, object]:
     zero = dict.fromkeys(("fds", "tasks", "slots", "permits", "rss_bytes", "objects", "errors"), 0)
-    return {**zero, "first_error": "", "refused": [], **changed}
+    return {**zero, "by_type": {}, "first_error": "", "refused": [], **changed}
 
 
 @pytest.mark.parametrize("what", ["fds", "tasks", "slots", "permits", "errors"])
@@ -128,6 +128,13 @@ def test_a_provider_that_still_sees_a_connection_is_short() -> None:
 def test_memory_that_grew_is_short(changed: dict[str, int], short: int) -> None:
     lines = leftovers.judged("p", vitals(), vitals(), vitals(**changed), 0, warm_requests=1000)
     assert sum(line.short for line in lines) == short
+
+
+def test_what_grew_is_named_by_its_types_the_most_first() -> None:
+    warm: dict[str, object] = {**vitals(), "by_type": {"a.Few": 1, "a.Fewer": 9, "a.Same": 3}}
+    end: dict[str, object] = {**vitals(objects=7), "by_type": {"a.Few": 3, "a.Many": 5, "a.Same": 3}}
+    lines = leftovers.judged("p", vitals(), warm, end, 0, warm_requests=1000)
+    assert [line.value for line in lines if line.what == "  most of them"] == ["5 a.Many, 2 a.Few"]
 
 
 def test_nothing_measured_is_not_enough() -> None:
