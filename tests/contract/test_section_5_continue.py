@@ -48,9 +48,14 @@ class Told:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.continued, self.ended = anyio.Event(), anyio.Event()
 
     def on_event(self, event: Event, /) -> None:
         self.events.append(event)
+        if isinstance(event, StreamContinued):
+            self.continued.set()
+        if isinstance(event, RequestEnded):
+            self.ended.set()
 
     def of(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -493,6 +498,19 @@ async def test_a_caller_that_leaves_while_somebody_is_asked_to_go_on_frees_them(
             (request,) = await azure.wait_for_requests(1)
             callers.cancel_scope.cancel()
         await request.closed.wait()
+
+
+@pytest.mark.contract("5.continue.one-stream")
+async def test_a_caller_that_leaves_a_continued_stream_left_whoever_gave_it_last() -> None:
+    told, azure = Told(), ScriptedUpstream(stream([*SAID, Hang()]))
+    async with gateway_of(openai=ScriptedUpstream(cut(4)), azure=azure, **CONTINUE, sinks=[told]) as world:
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(partial(ask, world, headers=sequence("openai", "azure")))
+            await told.continued.wait()
+            callers.cancel_scope.cancel()
+        await told.ended.wait()
+        (ended,) = told.of(RequestEnded)
+        assert (ended.provider, ended.outcome) == ("azure", "left")
 
 
 @pytest.mark.contract("5.continue.one-stream")
