@@ -51,10 +51,11 @@ async def test_usage_and_model_are_read_from_the_chunks() -> None:
 
 
 async def test_a_caller_has_no_endless_patience() -> None:
+    # Long enough that the request has gone out on a busy machine: httpx leaves a generator behind when cancelled in it.
     with anyio.fail_after(10):
-        answer = await asked("mute", patience_s=0.05, scale=1000)
+        answer = await asked("mute", patience_s=1.0, scale=1000)
     assert (answer.kind, answer.note) == ("wrong", "not over when the caller gave up")
-    assert answer.took_s >= 0.05
+    assert answer.took_s >= 1.0
 
 
 async def test_the_longest_pause_is_that_between_two_pieces() -> None:
