@@ -81,6 +81,8 @@ class Failover:
         """Cooldowns that answers to this very request have set: they do not push its own repeats back."""
         self._going_on = False
         """The caller has the beginning of an answer, so no refusal can be the last word any more."""
+        self._at_trouble: set[int] = set()
+        """Of the steps at targets that should wait or be probed, the places in the order of asking."""
         self._asked_again: set[int] = set()
         """Positions that are offered once more, at once."""
 
@@ -127,9 +129,10 @@ class Failover:
                 continue
             self._repeats = self._repeats + 1 if choice.repeat else 0
             self._tried.add(target)
-            beyond = self._made > 0 or bool(self._under_way)
-            extra = beyond and choice.standing.state != "ready"
             self._asked += 1
+            extra = self._is_extra(choice.standing)
+            if choice.standing.state != "ready":
+                self._at_trouble.add(self._asked)
             step = Try(
                 target,
                 choice.wait_s,
@@ -191,6 +194,7 @@ class Failover:
     def withdraw(self, step: Try) -> None:
         """Nobody was asked, for want of a retry or since the request is decided: its position is not offered again."""
         self._leave(step)
+        self._at_trouble.discard(step.order)
 
     def abandon(self, step: Try, outcome: Outcome, *, sent: bool) -> None:
         """It was cancelled because another attempt decided the request; it says nothing of its target."""
@@ -248,6 +252,15 @@ class Failover:
             if soonest is None or standing.until_s < soonest.standing.until_s:
                 soonest = choice
         return soonest
+
+    def _is_extra(self, standing: Standing) -> bool:
+        """Whether an attempt there adds to an outage. The first of a request does not, wherever it goes; nor does its
+        first at an open circuit, when the closed ones have failed it: else it is refused beside a provider that has
+        recovered, as long as nobody has found that out. More than that only where nobody has to wait for a cooldown.
+        """
+        if standing.state == "ready" or not (self._made or self._under_way):
+            return False
+        return bool(self._at_trouble) or standing.cooling_until_s > float("-inf")
 
     def _is_hasty(self, now_s: float) -> bool:
         """Its limit is too short for a probe to tell anything; it would only be in the way of one that does."""

@@ -14,7 +14,7 @@ class Try:
     """Wait, then ask this target; give up on it `first_chunk_s` after the call is sent.
 
     `repeat`: the same target was asked just before (a retry in place). `standing`: as it was when this was chosen;
-    `extra`: an attempt beyond the first to a target that should wait or be probed, which draws on the retry budget.
+    `extra`: one more attempt at a target that should wait or be probed, which draws on the retry budget.
     """
 
     target: Target

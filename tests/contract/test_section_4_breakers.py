@@ -573,6 +573,21 @@ async def test_further_attempts_at_targets_whose_breaker_is_closed_are_free() ->
             assert (await world.post(model="m")).status_code == 201
 
 
+@pytest.mark.contract("4.breaker.one-free")
+async def test_whoever_is_failed_by_closed_targets_is_not_refused_before_an_open_one_has_been_asked() -> None:
+    world_of = gateway_of(
+        one=ScriptedUpstream(*[GONE, chat(), chat()] * 200),
+        two=ScriptedUpstream(GONE),
+        breaker=Breaker(open_s=1000, open_max_s=1000),
+    )
+    async with world_of as world:
+        for _ in range(5):
+            assert (await world.post(model="m", headers=sequence("two"))).status_code == 502
+        replies = [await world.post(model="m") for _ in range(600)]  # far beyond any budget, in no time
+        assert {int(reply.headers["x-opengateway-attempts"]) for reply in replies if reply.status_code == 502} == {2}
+        assert sum(reply.status_code == 502 for reply in replies) >= 100
+
+
 @pytest.mark.contract("4.breaker.broken-stream")
 async def test_a_provider_that_breaks_its_streams_is_left_for_last() -> None:
     cut = stream(["Hel", Break()])

@@ -63,17 +63,49 @@ def test_who_should_not_be_asked_now_goes_to_the_back_of_the_queue(standings: St
     assert order(drive("abc"), standings) == letters
 
 
+def opened_and_cooling(until_s: float) -> Standing:
+    return Standing("wait", until_s, until_s, open=True)
+
+
+@pytest.mark.contract("4.breaker.one-free")
 @pytest.mark.parametrize(
-    ("standing", "extra"), [(READY, False), (PROBE, True), (opened(105), True), (cooling(105), True)]
+    ("standing", "extra"),
+    [(READY, False), (PROBE, False), (opened(105), False), (cooling(105), True), (opened_and_cooling(105), True)],
 )
-def test_only_an_attempt_beyond_the_first_to_a_target_in_trouble_is_extra(standing: Standing, extra: bool) -> None:
+def test_when_those_in_good_standing_have_failed_one_attempt_at_an_open_one_is_free(
+    standing: Standing, extra: bool
+) -> None:
     assert not asked(drive("ab"), Standings(a=standing, b=standing)).extra, "the first costs nothing"
     driver = drive("ab")
     driver.ask_and_record(status(500))
     assert asked(driver, Standings(b=standing)).extra is extra
     driver = drive("ab")
     driver.ask()
-    assert asked(driver, Standings(b=standing)).extra is extra, "beside one under way it is beyond the first, too"
+    assert asked(driver, Standings(b=standing)).extra is extra, "nor beside one under way"
+
+
+@pytest.mark.contract("4.breaker.budget")
+@pytest.mark.parametrize(
+    ("standing", "extra"), [(READY, False), (PROBE, True), (opened(105), True), (cooling(105), True)]
+)
+def test_any_other_at_one_in_trouble_is_extra(standing: Standing, extra: bool) -> None:
+    for first in (PROBE, opened(103), cooling(103)):
+        driver = drive("ab")
+        driver.machine.record(asked(driver, Standings(a=first, b=opened(900))), status(500), driver.now_s)
+        assert asked(driver, Standings(b=standing)).extra is extra, "the first was at one in trouble itself"
+        driver = drive("ab")
+        asked(driver, Standings(a=first, b=opened(900)))
+        assert asked(driver, Standings(b=standing)).extra is extra, "or still is"
+
+
+def test_an_attempt_that_was_not_made_for_want_of_a_retry_has_not_used_the_free_one_up() -> None:
+    driver = drive("abc")
+    driver.ask_and_record(status(500))
+    standings = Standings(b=cooling(101), c=opened(105))
+    step = asked(driver, standings)
+    assert (step.target, step.extra) == (B, True)
+    driver.machine.withdraw(step)
+    assert not asked(driver, standings).extra
 
 
 @pytest.mark.parametrize(
