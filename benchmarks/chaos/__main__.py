@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from ..table import Line, table
 from ..upstream import cores
 from .run import Bench, Machine, Result
 from .scenarios import SCENARIOS, Options, Part
-from .table import Line, table
 
 SHORT_S, LONG_S = 4.5, 60.0
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from ..table import Line, at_most, fact, none_of, share
 from .history import MAX_ATTEMPTS, History, tally, uncounted, worst_attempts
 from .schedule import Unhealthy, healthy_all_along, healthy_for_s
-from .table import Line, at_most, fact, none_of, share
 from .traffic import Record
 
 ONE_DEAD = 1.01

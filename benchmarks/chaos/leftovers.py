@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from .table import Line, at_most, fact, none_of
+from ..table import Line, at_most, fact, none_of
 
 Vitals = Mapping[str, Any]
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..table import Line, unhurried
 from . import judges, leftovers
 from .client import Client, Left
 from .gateway import Settings
@@ -17,7 +18,6 @@ from .history import History, checked, load_exchanges, load_spans, tally
 from .lines import Peer
 from .scenarios import Part
 from .schedule import PROVIDERS, Switch
-from .table import Line, unhurried
 from .traffic import PATH, Record, Traffic, load
 
 LEAD_S = 0.15

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from ..table import Line
 from . import judges
 from .history import History
 from .judges import Bounds
 from .replies import Pace
 from .schedule import HEALTHY, PROVIDERS, Switch, anything_goes, one_always_healthy, scripted
-from .table import Line
 from .traffic import Arm, Traffic
 
 Judge = Callable[[str, History, Bounds], list[Line]]

@@ -18,7 +18,7 @@ from .classify import classify
 from .conclude import OUT_OF_TIME, Ended, conclude
 from .cooldown import cooldown_s
 from .shares import NO_TIME_S, Shares
-from .standing import READY, Standing
+from .standing import READY, Standing, uncooled
 from .steps import GiveUp as GiveUp
 from .steps import Try as Try
 from .table import Verdict
@@ -237,8 +237,8 @@ class Failover:
                 continue
             standing = standings.get(target, READY)
             if repeat and self._cooled_by_us(target, standing):
-                standing = READY
-            elif standing.state == "probe" and self._is_hasty(now_s):
+                standing = uncooled(standing)
+            if standing.state == "probe" and self._is_hasty(now_s):
                 standing = replace(standing, state="wait")
             choice = _Choice(position, target, wait_s, repeat, standing)
             if standing.state == "ready":

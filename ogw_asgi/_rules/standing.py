@@ -23,9 +23,16 @@ class Standing:
     open: bool = False
     recovering: bool = False
     """It has answered since it was open: whoever asks it next does not add to an outage."""
+    half_open: bool = False
+    """It waits for its cooldown alone, and then for a probe."""
 
 
 READY = Standing()
+
+
+def uncooled(waiting: Standing) -> Standing:
+    """What is left of one that only its cooldown keeps waiting when that does not count."""
+    return Standing("probe", open=True, recovering=waiting.recovering) if waiting.half_open else READY
 
 
 def standing(circuits: Iterable[Circuit], now_s: float) -> Standing:
@@ -48,5 +55,12 @@ def standing(circuits: Iterable[Circuit], now_s: float) -> Standing:
             blocked = True
             until_s = max(until_s, now_s)  # somebody is about to find out
     if blocked or cooling_until_s > now_s:
-        return Standing("wait", max(until_s, cooling_until_s), cooling_until_s, open=blocked, recovering=recovering)
+        return Standing(
+            "wait",
+            max(until_s, cooling_until_s),
+            cooling_until_s,
+            open=blocked,
+            recovering=recovering,
+            half_open=probe and not blocked,
+        )
     return Standing("probe", open=True, recovering=recovering) if probe else READY

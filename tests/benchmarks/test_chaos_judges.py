@@ -9,9 +9,9 @@ from benchmarks.chaos.history import History
 from benchmarks.chaos.judges import Bounds
 from benchmarks.chaos.proof import Stamp
 from benchmarks.chaos.schedule import Unhealthy
-from benchmarks.chaos.table import Line, at_most, none_of, share, table
 from benchmarks.chaos.traffic import Record, Try, read_trail
 from benchmarks.chaos.verdict import Asked, Verdict
+from benchmarks.table import Line, at_most, none_of, share, table
 
 BOUNDS = Bounds(open_s=5, open_max_s=20, rps=10, short=False)
 DOWN_S, UP_S = 1.0, 9.0

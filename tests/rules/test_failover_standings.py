@@ -135,6 +135,16 @@ def test_a_cooldown_that_this_requests_own_answer_has_set_does_not_push_its_repe
     assert (repeat.target, repeat.repeat, repeat.wait_s) == (A, True, 2.0)
 
 
+@pytest.mark.contract("4.breaker.budget")
+def test_a_repeat_at_a_target_that_is_to_be_probed_behind_that_cooldown_is_a_probe_and_extra() -> None:
+    driver = drive("aab")
+    step = asked(driver, Standings(a=opened(101), b=opened(900)))
+    driver.machine.record(step, status(503, 2.0), driver.now_s)
+    due = Standing("wait", NOW_S + 2.0, NOW_S + 2.0, half_open=True)
+    repeat = asked(driver, Standings(a=due, b=opened(900)))
+    assert (repeat.target, repeat.repeat, repeat.standing, repeat.extra) == (A, True, PROBE, True)
+
+
 @pytest.mark.parametrize(
     "standing",
     [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw_asgi._rules.circuit import CLOSED, Admitted, Circuit, Lease, transition
-from ogw_asgi._rules.standing import READY, Standing, standing
+from ogw_asgi._rules.standing import READY, Standing, standing, uncooled
 from ogw_asgi._values import Breaker
 
 NEVER_S = float("-inf")
@@ -22,8 +24,10 @@ OPEN_AND_COOLING = Circuit(phase="open", since_s=0.0, open_s=5.0, trips=1, cooli
 FREE_AND_COOLING = Circuit(phase="half_open", trips=1, cooling_until_s=8.0)
 
 
-def waits(until_s: float, cooling_until_s: float = NEVER_S, *, is_open: bool = True) -> Standing:
-    return Standing("wait", until_s, cooling_until_s, open=is_open)
+def waits(
+    until_s: float, cooling_until_s: float = NEVER_S, *, is_open: bool = True, half_open: bool = False
+) -> Standing:
+    return Standing("wait", until_s, cooling_until_s, open=is_open, half_open=half_open)
 
 
 PROBE = Standing("probe", open=True)
@@ -31,6 +35,12 @@ PROBE = Standing("probe", open=True)
 
 def test_ready_is_free_of_breakers_and_cooldowns() -> None:
     assert Standing("ready", NEVER_S, NEVER_S, open=False) == READY
+
+
+def test_without_its_cooldown_it_is_what_its_breaker_says() -> None:
+    for circuit in (COOLING, OPEN_AND_COOLING, FREE_AND_COOLING):
+        warm = replace(circuit, cooling_until_s=NEVER_S)
+        assert uncooled(standing([circuit], 6.0)) == standing([warm], 6.0)
 
 
 @pytest.mark.parametrize(
@@ -48,9 +58,11 @@ def test_ready_is_free_of_breakers_and_cooldowns() -> None:
         pytest.param([COOLING], 7.999, waits(8.0, 8.0, is_open=False), id="cooling"),
         pytest.param([COOLING], 8.0, READY, id="cooled"),
         pytest.param([OPEN_AND_COOLING], 4.0, waits(8.0, 8.0), id="open-and-cooling"),
-        pytest.param([OPEN_AND_COOLING], 5.0, waits(8.0, 8.0, is_open=False), id="due-and-cooling"),
+        pytest.param([OPEN_AND_COOLING], 5.0, waits(8.0, 8.0, is_open=False, half_open=True), id="due-and-cooling"),
         pytest.param([OPEN_AND_COOLING], 8.0, PROBE, id="due-and-cooled"),
-        pytest.param([FREE_AND_COOLING], 6.0, waits(8.0, 8.0, is_open=False), id="half-open-and-cooling"),
+        pytest.param(
+            [FREE_AND_COOLING], 6.0, waits(8.0, 8.0, is_open=False, half_open=True), id="half-open-and-cooling"
+        ),
         pytest.param([FREE_AND_COOLING], 8.0, PROBE, id="half-open-and-cooled"),
         # two: the strictest speaks, whichever comes first
         pytest.param([CLOSED, CLOSED], 0.0, READY, id="closed-closed"),
@@ -64,7 +76,7 @@ def test_ready_is_free_of_breakers_and_cooldowns() -> None:
         pytest.param([FREE, PROBING], 6.0, waits(6.0), id="half-open-probing"),
         pytest.param([CLOSED, COOLING], 6.0, waits(8.0, 8.0, is_open=False), id="closed-cooling"),
         pytest.param([OPEN, COOLING], 4.0, waits(8.0, 8.0), id="open-cooling"),
-        pytest.param([OPEN, COOLING], 6.0, waits(8.0, 8.0, is_open=False), id="due-cooling"),
+        pytest.param([OPEN, COOLING], 6.0, waits(8.0, 8.0, is_open=False, half_open=True), id="due-cooling"),
         pytest.param([OPEN_LONGER, COOLING], 6.0, waits(20.0, 8.0), id="open-longer-than-cooling"),
         pytest.param([OPEN_LONGER, COOLING], 8.0, waits(20.0), id="open-and-just-cooled"),
         pytest.param([OPEN_LONGER, COOLING], 9.0, waits(20.0), id="open-and-cooled"),
