@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.chaos.proof import Stamp, write
 from benchmarks.chaos.replies import Order, Pace, Piece, play
-from benchmarks.chaos.table import at_most, unhurried
 from benchmarks.chaos.verdict import Asked, Received, judge
+from benchmarks.table import at_most, unhurried
 
 WORDS = 6
 OWN = Stamp("a", "r1", "x7")
