@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 from ._values import Breaker, Limits, StreamBreak, TargetName, Timeouts
 from .auth.bearer import bearer_tokens
@@ -92,15 +92,15 @@ def check_breaker(breaker: Breaker) -> Breaker:
     return breaker
 
 
-def check_stream_break(policy: StreamBreak) -> StreamBreak:
+def check_stream_break(policy: StreamBreak, name: str = "on_stream_break") -> StreamBreak:
     if policy not in ("error", "continue", "hold"):
-        raise ConfigurationError("on_stream_break: expected 'error', 'continue' or 'hold'")
+        raise ConfigurationError(f"{name}: expected 'error', 'continue' or 'hold'")
     return policy
 
 
-def check_success_status(status: int) -> int:
+def check_success_status(status: int, name: str = "success_status") -> int:
     if status not in (200, 201):
-        raise ConfigurationError("success_status: expected 200 or 201")
+        raise ConfigurationError(f"{name}: expected 200 or 201")
     return status
 
 
@@ -171,11 +171,13 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         arguments["failover_sequence"] = sequence
     arguments["timeouts"] = _timeouts(env)
     if "OGW_ON_STREAM_BREAK" in env:
-        arguments["on_stream_break"] = env["OGW_ON_STREAM_BREAK"]
+        policy = cast(StreamBreak, env["OGW_ON_STREAM_BREAK"])
+        arguments["on_stream_break"] = check_stream_break(policy, "OGW_ON_STREAM_BREAK")
     if "OGW_BEARER_TOKENS" in env:
         arguments["authenticate"] = bearer_tokens(_tokens(env))
     if "OGW_SUCCESS_STATUS" in env:
-        arguments["success_status"] = _integer(env, "OGW_SUCCESS_STATUS")
+        status = _integer(env, "OGW_SUCCESS_STATUS")
+        arguments["success_status"] = check_success_status(status, "OGW_SUCCESS_STATUS")
     if "OGW_MAX_BODY_BYTES" in env:
         arguments["limits"] = replace(Limits(), body_bytes=_integer(env, "OGW_MAX_BODY_BYTES"))
     if "OGW_REDIS_URL" in env:

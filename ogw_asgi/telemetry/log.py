@@ -68,7 +68,7 @@ class LogSink:
                     event.duration_ms,
                     extra={"ogw_event": "all_failed", "ogw_status": event.status},
                 )
-            case RequestEnded(outcome="ok" | "broken") if any(one.outcome not in _WELL for one in event.attempts):
+            case RequestEnded(outcome="ok" | "broken") if _failed_over(event.attempts):
                 logger.info(
                     "failed_over request=%s provider=%s attempts=[%s] duration_ms=%d",
                     event.request_id,
@@ -105,6 +105,12 @@ class LogSink:
                 )
             case _:
                 pass
+
+
+def _failed_over(attempts: Sequence[AttemptRecord]) -> bool:
+    """Somebody answered, and not the first who was asked. A stream that nobody could go on with has no answer."""
+    outcomes = {one.outcome for one in attempts}
+    return "ok" in outcomes and not outcomes <= _WELL
 
 
 def shown(model: str | None) -> str:

@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         pass
     except OSError as error:
         raise SystemExit(f"{arguments.host}:{arguments.port}: {error.strerror}") from None
+    except (ValueError, OverflowError) as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

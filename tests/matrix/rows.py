@@ -231,7 +231,7 @@ ROWS: Mapping[str, Row] = {
     # --- the process ----------------------------------------------------------------------------------------
     "P01": Row(
         "SIGTERM with live streams, with grace enough and too short",
-        "all complete; those that are cut end unterminated, providers closed, exit code 0",
+        "all complete; those that are cut end unterminated, providers closed, the exit code is the server's own",
     ),
     "P02": Row("kill -9 of one of two workers in mid-stream", "the other unhurt; the provider sees the close"),
     "P03": Row("worker dies holding the half-open lease", "the lease runs out, the next worker probes", REDIS),

@@ -382,9 +382,16 @@ async def test_it_is_served_once_at_a_time_and_may_be_served_again() -> None:
         assert (await client.get("/models")).status_code == 200
 
 
+def heed_interrupts() -> None:
+    """What a shell has started in the background ignores them, and so does what that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_the_module_serves_it_until_it_is_interrupted() -> None:
     command = [sys.executable, "-m", "ogw_asgi.testing", "--port", "0", "--scale", "0.001"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    ) as process:
         assert process.stdout is not None
         lines = []
         for line in process.stdout:
@@ -406,6 +413,13 @@ def test_a_port_that_is_taken_is_told_in_a_line() -> None:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
     assert ran.stderr.startswith(f"127.0.0.1:{provider.port}: ")
+
+
+@pytest.mark.parametrize("arguments", [["--scale", "0"], ["--scale", "nan"], ["--port", "99999"]])
+def test_arguments_that_cannot_be_are_told_in_a_line(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "ogw_asgi.testing", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
 
 
 @pytest.mark.parametrize("scale", [0, -1, float("inf"), float("nan")])
