@@ -205,6 +205,7 @@ class Contest:
             raise
         finally:
             self._under_way.remove(run)
+            run.permit.on_open = None  # it knows the run, which knows the permit: all of it would wait for the collector
             if run.timer is not None:
                 run.timer.cancel()
 

@@ -111,17 +111,7 @@ class Dispatch:
         )
         self._principal = principal
         self._made: list[Attempt] = []
-        hedge_after = shared.timeouts.hedge_after_s if options.hedge_after_s is None else options.hedge_after_s
-        self._terms = Terms(
-            request_id=options.request_id,
-            stream=call.stream,
-            scopes={target: scope_of(target, principal) for target in plan.targets},
-            hedge_after=hedge_after,
-            slot_wait_s=shared.timeouts.slot_wait_s,
-            make=lambda target: self.attempt(target, call),
-            masked=self.masked,
-            finish=self._hold if call.stream and self.policy == "hold" else None,
-        )
+        self._scopes = {target: scope_of(target, principal) for target in plan.targets}
 
     @property
     def attempts(self) -> Sequence[AttemptRecord]:
@@ -145,7 +135,7 @@ class Dispatch:
 
     async def first(self) -> Dispatched:
         """Try the plan's targets until one gives its first chunk. Whoever gets an answer closes it."""
-        contest = self._contest(self._terms)
+        contest = self._contest(self._terms())
         result = await contest.run()
         if isinstance(result, GiveUp):
             said = contest.refusing.answered if contest.refusing is not None else ()
@@ -163,7 +153,7 @@ class Dispatch:
         asks_again: Callable[[Target, Outcome, Verdict], bool],
     ) -> Answer | None:
         """Another answer, from the targets that are left, on these terms. Whoever gets it closes it."""
-        terms = replace(self._terms, hedge_after=None, make=make, finish=finish, asks_again=asks_again)
+        terms = replace(self._terms(), hedge_after=None, make=make, finish=finish, asks_again=asks_again)
         contest = self._contest(terms)
         result = await contest.run()
         if isinstance(result, GiveUp):
@@ -200,6 +190,20 @@ class Dispatch:
         )
         self._made.append(made)
         return made
+
+    def _terms(self) -> Terms:
+        # Not kept: they know this request, and all that it holds would wait for the garbage collector.
+        shared, call, named_s = self.shared, self.call, self.options.hedge_after_s
+        return Terms(
+            request_id=self.options.request_id,
+            stream=call.stream,
+            scopes=self._scopes,
+            hedge_after=shared.timeouts.hedge_after_s if named_s is None else named_s,
+            slot_wait_s=shared.timeouts.slot_wait_s,
+            make=lambda target: self.attempt(target, call),
+            masked=self.masked,
+            finish=self._hold if call.stream and self.policy == "hold" else None,
+        )
 
     def _contest(self, terms: Terms) -> Contest:
         shared = self.shared
