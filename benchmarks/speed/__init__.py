@@ -1,0 +1,1 @@
+"""What the gateway costs beside a bare relay, an echo and other gateways: `python -m benchmarks`. See ../README.md."""

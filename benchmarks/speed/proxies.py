@@ -1,0 +1,252 @@
+"""Who is measured: how each is started, how it is asked, and what is said when it is not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from . import apps
+from .asked import BURST, DRIP, PAUSE_MS
+from .process import Server, await_port, free_port
+
+PEERS = Path(os.environ.get("OGW_BENCH_PEERS", Path.home() / ".cache" / "ogw_asgi-peers"))
+"""Where `benchmarks/install-peers` puts the environments of other gateways."""
+
+
+class Absent(Exception):
+    """It cannot be measured here, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a proxy is started with. `refusing`: a port on which nobody listens."""
+
+    provider: Server
+    refusing: int
+    core: int | None
+
+    @property
+    def upstream(self) -> int:
+        return self.provider.port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """`start` raises Absent. `relays`: what the provider said comes through as it was, and is compared."""
+
+    name: str
+    about: str
+    start: Callable[[Place], Server]
+    path: str = "/chat/completions"
+    relays: bool = True
+
+    def request(self, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+        lines = [
+            f"POST {self.path} HTTP/1.1",
+            "host: 127.0.0.1",
+            "content-type: application/json",
+            "authorization: Bearer sk-bench",
+            *(f"{name}: {value}" for name, value in headers),
+            f"content-length: {len(body)}",
+        ]
+        return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+
+
+def _uvicorn(factory: str, environment: Mapping[str, str], place: Place, *, workers: int = 1) -> Server:
+    # Not on a socket of ours: uvicorn takes an inherited one for a Unix socket, and leaves Nagle's algorithm on.
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.speed.apps:{factory}"),
+        *("--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "httptools"),
+        *("--no-access-log", "--log-level", "warning", "--backlog", "4096", "--workers", str(workers)),
+    ]
+    return Server(command, port, core=place.core, environment=environment)
+
+
+def _granian(environment: Mapping[str, str], place: Place, *, workers: int = 1) -> Server:
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "benchmarks.speed.apps:gateway"),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), "--loop", "uvloop"),
+        *("--no-access-log", "--log-level", "warning", "--backlog", "4096"),
+    ]
+    return Server(command, port, core=place.core, environment=environment)
+
+
+def _ours(engine: str, *, breaker: bool = True, workers: int = 1) -> Callable[[Place], Server]:
+    def start(place: Place) -> Server:
+        _needs(engine)
+        environment = apps.settings(engine, upstream=place.upstream, refusing=place.refusing, breaker=breaker)
+        return _uvicorn("gateway", environment, place, workers=workers)
+
+    return start
+
+
+def _bare(engine: str) -> Callable[[Place], Server]:
+    def start(place: Place) -> Server:
+        _needs(engine)
+        environment = apps.settings(engine, upstream=place.upstream, refusing=place.refusing)
+        return _uvicorn("bare", environment, place)
+
+    return start
+
+
+def _needs(engine: str) -> None:
+    module = {"native": "httptools"}.get(engine, engine)
+    if find_spec(module) is None:
+        raise Absent(f"{module} is not installed")
+
+
+def _peer(name: str, program: str) -> str:
+    found = PEERS / name / "bin" / program
+    if not found.exists():
+        raise Absent(f"not installed: benchmarks/install-peers {name}")
+    return str(found)
+
+
+def _litellm(place: Place) -> Server:
+    program, port = _peer("litellm", "litellm"), free_port()
+    config = PEERS / "litellm" / f"config-{port}.yaml"
+    model = {
+        "model_name": "*",
+        "litellm_params": {
+            "model": "openai/*",
+            "api_base": f"http://127.0.0.1:{place.upstream}/v1",
+            "api_key": "sk-bench",
+        },
+    }
+    # YAML takes JSON.
+    config.write_text(json.dumps({"model_list": [model], "litellm_settings": {"telemetry": False}}), encoding="utf-8")
+    command = [program, "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_DOCS": "True"}
+    return Server(command, port, core=place.core, environment=quiet)
+
+
+def _rolter(place: Place) -> Server:
+    program, port = _peer("rolter", "rolter"), free_port()
+    provider = f'name = "good"\nkind = "openai_compatible"\napi_base = "http://127.0.0.1:{place.upstream}"'
+    parts = [f'[server]\nhost = "127.0.0.1"\nport = {port}', f"[[providers.readonly]]\n{provider}"]
+    for model in ("plain", f"burst-{BURST}", f"drip-{DRIP}-{PAUSE_MS}"):
+        parts.append(f'[[routes]]\nmodel = "{model}"\nstrategy = "round_robin"')
+        parts.append(f'[[routes.targets]]\nprovider = "good"\nmodel = "{model}"')
+    config = PEERS / "rolter" / "bench.toml"
+    config.write_text("\n".join([*parts, ""]), encoding="utf-8")
+    command = [program, "gateway", "--config", str(config)]
+    return Server(command, port, core=place.core, environment={"RUST_LOG": "error"})
+
+
+def _ferrogw(place: Place) -> Server:
+    program, port = _peer("ferrogw", "ferrogw"), free_port()
+    config = PEERS / "ferrogw" / "bench.yaml"
+    # YAML takes JSON.
+    config.write_text(json.dumps({"strategy": {"mode": "single"}, "targets": [{"virtual_key": "openai"}]}))
+    environment = {
+        "GATEWAY_CONFIG": str(config),
+        "PORT": str(port),
+        "OPENAI_API_KEY": "sk-bench",
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{place.upstream}",
+        "LOG_LEVEL": "error",
+        "MASTER_KEY": "sk-bench",
+        "GOMAXPROCS": "1",
+    }
+    return Server([program, "serve"], port, core=place.core, environment=environment)
+
+
+PROXIES: Mapping[str, Proxy] = {
+    proxy.name: proxy
+    for proxy in (
+        Proxy(name="direct", about="the provider itself", start=lambda p: p.provider, path="/v1/chat/completions"),
+        Proxy(name="echo", about="ASGI echo on uvicorn: the server's floor", start=lambda p: _uvicorn("echo", {}, p)),
+        Proxy(name="bare-native", about="bare relay on the native engine: the floor", start=_bare("native")),
+        Proxy(name="ogw", about="ogw_asgi, native engine", start=_ours("native")),
+        Proxy(name="bare-httpx2", about="bare relay on httpx2", start=_bare("httpx2")),
+        Proxy(name="ogw-httpx2", about="ogw_asgi on httpx2", start=_ours("httpx2")),
+        Proxy(name="bare-httpx", about="bare relay on httpx", start=_bare("httpx")),
+        Proxy(name="ogw-httpx", about="ogw_asgi on httpx", start=_ours("httpx")),
+        Proxy(
+            name="ogw-no-breaker",
+            about="ogw_asgi whose breaker never opens",
+            start=_ours("native", breaker=False),
+        ),
+        Proxy(name="ogw-2", about="ogw_asgi, two uvicorn workers", start=_ours("native", workers=2)),
+        Proxy(
+            name="granian",
+            about="ogw_asgi on granian, one worker",
+            start=lambda p: _granian(apps.settings("native", upstream=p.upstream, refusing=p.refusing), p),
+        ),
+        Proxy(
+            name="granian-2",
+            about="ogw_asgi on granian, two workers",
+            start=lambda p: _granian(apps.settings("native", upstream=p.upstream, refusing=p.refusing), p, workers=2),
+        ),
+        Proxy(name="ferrogw", about="ferrogw (Go)", start=_ferrogw, path="/v1/chat/completions", relays=False),
+        Proxy(name="rolter", about="rolter (Rust)", start=_rolter, path="/v1/chat/completions", relays=False),
+        Proxy(name="litellm", about="LiteLLM proxy", start=_litellm, path="/v1/chat/completions", relays=False),
+    )
+}
+
+
+class Running:
+    """Proxies that have been started, each once, when it is first asked for."""
+
+    def __init__(self, place: Place, say: Callable[[str], None]) -> None:
+        self._place = place
+        self._say = say
+        self._servers: dict[str, Server] = {}
+        self._absent: dict[str, str] = {}
+
+    def get(self, name: str) -> Server | None:
+        """None: it is absent, which has been said once."""
+        if name in self._absent:
+            return None
+        server = self._servers.get(name)
+        if server is None:
+            try:
+                server = PROXIES[name].start(self._place)
+                if not await_port(server):
+                    server.stop()
+                    raise Absent("does not listen")
+            except Absent as absent:
+                self._absent[name] = str(absent)
+                self._say(f"absent: {name} ({absent})")
+                return None
+            self._servers[name] = server
+        return server
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        return self._absent
+
+    def again(self, name: str) -> Server | None:
+        """A fresh one, so that what others have left in its memory is no part of what is measured."""
+        if (old := self._servers.pop(name, None)) is not None:
+            old.stop()
+        return self.get(name)
+
+    def stop(self) -> None:
+        for server in self._servers.values():
+            server.stop()
+
+
+@contextmanager
+def running(place: Place, say: Callable[[str], None]) -> Iterator[Running]:
+    found = Running(place, say)
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+def versions_of_peers() -> dict[str, str]:
+    """Of those that are installed."""
+    found = {}
+    for name in ("litellm", "ferrogw", "rolter"):
+        for folder in (PEERS / name).glob(f"lib/python*/site-packages/{name}-*.dist-info"):
+            found[name] = folder.name.removeprefix(f"{name}-").removesuffix(".dist-info")
+    return found
