@@ -205,7 +205,8 @@ class Contest:
             raise
         finally:
             self._under_way.remove(run)
-            run.permit.on_open = None  # it knows the run, which knows the permit: all of it would wait for the collector
+            # It knows the run, which knows the permit: all that they hold would wait for the garbage collector.
+            run.permit.on_open = None
             if run.timer is not None:
                 run.timer.cancel()
 
