@@ -61,7 +61,10 @@ async def test_a_request_leaves_nothing_that_only_the_collector_frees(policy: An
 
 
 async def test_nor_does_a_stream_that_changed_hands() -> None:
-    upstreams = {"one": ScriptedUpstream(stream(["Hel", Break()])), "two": ScriptedUpstream(stream(["Hel", "lo"]))}
+    upstreams: dict[str, Any] = {
+        "one": ScriptedUpstream(stream(["Hel", Break()])),
+        "two": ScriptedUpstream(stream(["Hel", "lo"])),
+    }
     async with gateway_of(**upstreams, on_stream_break="continue") as world:
         await world.post(messages=HELLO, stream=True)
         with nothing_waits_for_the_collector():
