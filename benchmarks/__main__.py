@@ -19,10 +19,10 @@ from pathlib import Path
 
 import uvloop
 
-from .speed import report
+from .speed import chart, report
 from .speed.cases import CASES, Outcome, Setting
 from .speed.process import free_port, upstream
-from .speed.proxies import Place, running, versions_of_peers
+from .speed.proxies import PROXIES, Place, running, versions_of_peers
 from .table import table
 from .upstream import cores, pin
 
@@ -44,6 +44,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=_names, default=list(CASES), metavar="A,B", help=", ".join(CASES))
     parser.add_argument("--rounds", type=int, help="besides the one that warms up; 5, or 1 with --quick")
     parser.add_argument("--quick", action="store_true", help="a tenth of everything: not to quote")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="the plain case as an SVG picture")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every figure, and what the run was made with")
     return parser.parse_args(argv)
 
@@ -76,6 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     say(table(lines))
     short = [line for line in lines if line.short]
     say(f"\n{len(short)} SHORT" if short else "\nok")
+    if arguments.chart is not None and "plain" in outcomes:
+        labels = {name: proxy.about for name, proxy in PROXIES.items()}
+        title, note = "CPU per request", "microseconds of one core, a plain answer of 1 KB, 32 connections; logarithmic"
+        picture = chart.chart(title, note, chart.bars(outcomes["plain"].figures, labels))
+        arguments.chart.write_text(picture, encoding="utf-8")
     if arguments.json is not None:
         options = {"rounds": rounds, "quick": arguments.quick, "pinned": pinned}
         value = {

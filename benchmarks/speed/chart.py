@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
-WIDTH, LEFT, ROW, BAR, TOP = 760, 210, 34, 20, 64
+WIDTH, LEFT, ROW, BAR, TOP = 880, 330, 34, 20, 64
 
 _STYLE = """
   text { font: 14px system-ui, sans-serif; fill: #1f2328 }

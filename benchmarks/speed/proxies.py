@@ -58,32 +58,22 @@ class Proxy:
         return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
-def _uvicorn(factory: str, environment: Mapping[str, str], place: Place, *, workers: int = 1) -> Server:
+def _uvicorn(factory: str, environment: Mapping[str, str], place: Place) -> Server:
     # Not on a socket of ours: uvicorn takes an inherited one for a Unix socket, and leaves Nagle's algorithm on.
     port = free_port()
     command = [
         *(sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.speed.apps:{factory}"),
         *("--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "httptools"),
-        *("--no-access-log", "--log-level", "warning", "--backlog", "4096", "--workers", str(workers)),
-    ]
-    return Server(command, port, core=place.core, environment=environment)
-
-
-def _granian(environment: Mapping[str, str], place: Place, *, workers: int = 1) -> Server:
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "benchmarks.speed.apps:gateway"),
-        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), "--loop", "uvloop"),
         *("--no-access-log", "--log-level", "warning", "--backlog", "4096"),
     ]
     return Server(command, port, core=place.core, environment=environment)
 
 
-def _ours(engine: str, *, breaker: bool = True, workers: int = 1) -> Callable[[Place], Server]:
+def _ours(engine: str, *, breaker: bool = True) -> Callable[[Place], Server]:
     def start(place: Place) -> Server:
         _needs(engine)
         environment = apps.settings(engine, upstream=place.upstream, refusing=place.refusing, breaker=breaker)
-        return _uvicorn("gateway", environment, place, workers=workers)
+        return _uvicorn("gateway", environment, place)
 
     return start
 
@@ -173,17 +163,6 @@ PROXIES: Mapping[str, Proxy] = {
             name="ogw-no-breaker",
             about="ogw_asgi whose breaker never opens",
             start=_ours("native", breaker=False),
-        ),
-        Proxy(name="ogw-2", about="ogw_asgi, two uvicorn workers", start=_ours("native", workers=2)),
-        Proxy(
-            name="granian",
-            about="ogw_asgi on granian, one worker",
-            start=lambda p: _granian(apps.settings("native", upstream=p.upstream, refusing=p.refusing), p),
-        ),
-        Proxy(
-            name="granian-2",
-            about="ogw_asgi on granian, two workers",
-            start=lambda p: _granian(apps.settings("native", upstream=p.upstream, refusing=p.refusing), p, workers=2),
         ),
         Proxy(name="ferrogw", about="ferrogw (Go)", start=_ferrogw, path="/v1/chat/completions", relays=False),
         Proxy(name="rolter", about="rolter (Rust)", start=_rolter, path="/v1/chat/completions", relays=False),
