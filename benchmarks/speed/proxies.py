@@ -18,6 +18,9 @@ from .process import Server, await_port, free_port
 PEERS = Path(os.environ.get("OGW_BENCH_PEERS", Path.home() / ".cache" / "ogw_asgi-peers"))
 """Where `benchmarks/install-peers` puts the environments of other gateways."""
 
+MODELS = ("plain", f"burst-{BURST}", f"drip-{DRIP}-{PAUSE_MS}")
+"""What the cases ask for, for a peer that must be told beforehand."""
+
 
 class Absent(Exception):
     """It cannot be measured here, and why."""
@@ -38,13 +41,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """`start` raises Absent. `relays`: what the provider said comes through as it was, and is compared."""
+    """`start` raises Absent.
+
+    `peer`: another gateway. It may write anew what the provider said, and is left out if it cannot do what is asked;
+    what comes through any of the others is compared, and a wrong answer ends the run.
+    """
 
     name: str
     about: str
     start: Callable[[Place], Server]
     path: str = "/chat/completions"
-    relays: bool = True
+    peer: bool = False
 
     def request(self, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> bytes:
         lines = [
@@ -111,18 +118,27 @@ def _litellm(place: Place) -> Server:
             "api_key": "sk-bench",
         },
     }
+    settings = {
+        "model_list": [model],
+        "litellm_settings": {"telemetry": False},
+        "general_settings": {"master_key": "sk-bench"},
+    }
     # YAML takes JSON.
-    config.write_text(json.dumps({"model_list": [model], "litellm_settings": {"telemetry": False}}), encoding="utf-8")
+    config.write_text(json.dumps(settings), encoding="utf-8")
     command = [program, "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
-    quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_DOCS": "True"}
-    return Server(command, port, core=place.core, environment=quiet)
+    environment = {
+        "LITELLM_LOG": "ERROR",
+        "NO_DOCS": "True",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # none is fetched from the network before it listens
+    }
+    return Server(command, port, core=place.core, environment=environment)
 
 
 def _rolter(place: Place) -> Server:
     program, port = _peer("rolter", "rolter"), free_port()
     provider = f'name = "good"\nkind = "openai_compatible"\napi_base = "http://127.0.0.1:{place.upstream}"'
     parts = [f'[server]\nhost = "127.0.0.1"\nport = {port}', f"[[providers.readonly]]\n{provider}"]
-    for model in ("plain", f"burst-{BURST}", f"drip-{DRIP}-{PAUSE_MS}"):
+    for model in MODELS:
         parts.append(f'[[routes]]\nmodel = "{model}"\nstrategy = "round_robin"')
         parts.append(f'[[routes.targets]]\nprovider = "good"\nmodel = "{model}"')
     config = PEERS / "rolter" / "bench.toml"
@@ -134,8 +150,9 @@ def _rolter(place: Place) -> Server:
 def _ferrogw(place: Place) -> Server:
     program, port = _peer("ferrogw", "ferrogw"), free_port()
     config = PEERS / "ferrogw" / "bench.yaml"
+    target = {"virtual_key": "openai", "models": MODELS}  # its catalogue has none of them
     # YAML takes JSON.
-    config.write_text(json.dumps({"strategy": {"mode": "single"}, "targets": [{"virtual_key": "openai"}]}))
+    config.write_text(json.dumps({"strategy": {"mode": "single"}, "targets": [target]}), encoding="utf-8")
     environment = {
         "GATEWAY_CONFIG": str(config),
         "PORT": str(port),
@@ -143,6 +160,8 @@ def _ferrogw(place: Place) -> Server:
         "OPENAI_BASE_URL": f"http://127.0.0.1:{place.upstream}",
         "LOG_LEVEL": "error",
         "MASTER_KEY": "sk-bench",
+        "RATE_LIMIT_RPS": "0",  # unlimited; without it, 20 a second from one address
+        "FERRO_MODEL_CATALOG_TIMEOUT": "0",  # none is fetched from the network before it listens
         "GOMAXPROCS": "1",
     }
     return Server([program, "serve"], port, core=place.core, environment=environment)
@@ -164,9 +183,9 @@ PROXIES: Mapping[str, Proxy] = {
             about="ogw_asgi whose breaker never opens",
             start=_ours("native", breaker=False),
         ),
-        Proxy(name="ferrogw", about="ferrogw (Go)", start=_ferrogw, path="/v1/chat/completions", relays=False),
-        Proxy(name="rolter", about="rolter (Rust)", start=_rolter, path="/v1/chat/completions", relays=False),
-        Proxy(name="litellm", about="LiteLLM proxy", start=_litellm, path="/v1/chat/completions", relays=False),
+        Proxy(name="ferrogw", about="ferrogw (Go)", start=_ferrogw, path="/v1/chat/completions", peer=True),
+        Proxy(name="rolter", about="rolter (Rust)", start=_rolter, path="/v1/chat/completions", peer=True),
+        Proxy(name="litellm", about="LiteLLM proxy", start=_litellm, path="/v1/chat/completions", peer=True),
     )
 }
 
@@ -192,8 +211,7 @@ class Running:
                     server.stop()
                     raise Absent("does not listen")
             except Absent as absent:
-                self._absent[name] = str(absent)
-                self._say(f"absent: {name} ({absent})")
+                self.leave_out(name, str(absent))
                 return None
             self._servers[name] = server
         return server
@@ -201,6 +219,13 @@ class Running:
     @property
     def absent(self) -> Mapping[str, str]:
         return self._absent
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """It is absent from now on."""
+        if (server := self._servers.pop(name, None)) is not None:
+            server.stop()
+        self._absent[name] = reason
+        self._say(f"absent: {name} ({reason})")
 
     def again(self, name: str) -> Server | None:
         """A fresh one, so that what others have left in its memory is no part of what is measured."""

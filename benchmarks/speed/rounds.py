@@ -9,7 +9,7 @@ from statistics import median
 
 from . import asked
 from .asked import Asked
-from .load import Callers, Sample
+from .load import Answer, Callers, Sample, WrongAnswer
 from .process import Server
 from .proxies import PROXIES, Running
 
@@ -54,8 +54,8 @@ class Run:
 async def measure(server: Server, run: Run) -> Measured:
     proxy, plain = PROXIES[run.proxy], asked.plain()
     request, warm = proxy.request(run.asked.body, run.headers), proxy.request(plain.body, run.headers)
-    check = run.asked.strict if proxy.relays else run.asked.loose
-    check_warm = plain.strict if proxy.relays else plain.loose
+    check = run.asked.loose if proxy.peer else run.asked.strict
+    check_warm = plain.loose if proxy.peer else plain.strict
     async with Callers(server.port, run.connections) as callers:
         await callers.times(2 * run.connections, warm, check_warm)  # connections to the provider are open then
         gc.collect()
@@ -67,9 +67,35 @@ async def measure(server: Server, run: Run) -> Measured:
         return Measured(cpu_s=server.cpu_s - before_s, sample=sample)
 
 
+async def fault(server: Server, run: Run) -> str:
+    """What is wrong with a peer's answer to one trial request, if anything is."""
+    found = ""
+
+    def check(answer: Answer) -> None:
+        if answer.status not in asked.GOOD:  # said before its body is taken for what it is not
+            raise WrongAnswer(f"answers {answer.status} {answer.body[:200].decode(errors='replace').strip()}")
+        run.asked.loose(answer)
+
+    try:
+        async with Callers(server.port, 1) as callers:
+            await callers.times(1, PROXIES[run.proxy].request(run.asked.body, run.headers), check)
+    except* (WrongAnswer, ValueError, OSError) as wrong:
+        first = wrong.exceptions[0]
+        found = str(first) if isinstance(first, WrongAnswer) else repr(first)
+    return found
+
+
+async def _able(running: Running, run: Run) -> Server | None:
+    server = running.get(run.proxy)
+    if server is not None and PROXIES[run.proxy].peer and (found := await fault(server, run)):
+        running.leave_out(run.proxy, found)
+        return None
+    return server
+
+
 async def side_by_side(running: Running, runs: Sequence[Run], rounds: int) -> Rounds:
     """Whoever is absent is left out."""
-    there = [(run, server) for run in runs if (server := running.get(run.proxy)) is not None]
+    there = [(run, server) for run in runs if (server := await _able(running, run)) is not None]
     measured: dict[str, list[Measured]] = {run.name: [] for run, _ in there}
     for number in range(rounds + 1):
         first = number % len(there)
