@@ -17,14 +17,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from anyio.lowlevel import EventLoopToken, current_token
-
 from . import settings
 from ._asgi.app import GatewayApp
 from ._asgi.endpoint import Door
 from ._asgi.lifespan import serve_lifespan
 from ._assembly import allow_list, asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, listed
 from ._dispatch.admission import Admission
+from ._dispatch.clock import loop_id
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
 from ._values import Breaker, Limits, StreamBreak, Target, Timeouts
@@ -50,7 +49,7 @@ FailoverOn = Literal["context_length", "content_filter", "unsupported_parameter"
 class _Opened:
     """What belongs to one event loop."""
 
-    loop: EventLoopToken
+    loop: object
     dispatcher: Dispatcher
     transports: Sequence[Transport]
 
@@ -148,7 +147,7 @@ class Gateway:
             yield
 
     async def __aenter__(self) -> Self:
-        if self._opened is None or self._opened.loop != current_token():
+        if self._opened is None or self._opened.loop != loop_id():
             self._open()
             self._entries = 0  # those of a loop that is gone will never leave
         self._entries += 1
@@ -178,7 +177,7 @@ class Gateway:
     async def _dispatcher(self) -> Dispatcher:
         """The dispatcher of the running loop, opened on first use when the life cycle was not wired."""
         opened = self._opened
-        if opened is not None and opened.loop == current_token():
+        if opened is not None and opened.loop == loop_id():
             return opened.dispatcher
         if self._closed:
             raise RequestRejected(
@@ -229,13 +228,13 @@ class Gateway:
             gateway_id=self._gateway_id,
             version=__version__,
         )
-        self._opened = _Opened(current_token(), dispatcher, [*transports.values(), guarded])
+        self._opened = _Opened(loop_id(), dispatcher, [*transports.values(), guarded])
         self._announce()
         return self._opened
 
     async def _close(self) -> None:
         opened, self._opened = self._opened, None
-        if opened is not None and opened.loop == current_token():
+        if opened is not None and opened.loop == loop_id():
             async with AsyncExitStack() as closing:  # all of them, whatever one of them raises
                 for transport in opened.transports:
                     closing.push_async_callback(transport.aclose)

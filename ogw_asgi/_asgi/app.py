@@ -7,14 +7,11 @@ and 405 in plain text.
 from __future__ import annotations
 
 import json
-import secrets
 
-from starlette.requests import HTTPConnection
-
-from .._wire.headers import read_request_id, refuse_repeats
+from .._wire.headers import header_values, read_request_id, refuse_repeats
 from ..auth.base import authenticate
 from ..exceptions import RequestRejected
-from .endpoint import ChatCompletions, Door
+from .endpoint import ChatCompletions, Door, new_request_id
 from .receive import Receive
 from .send import CallerGone, Reply, Scope, Send
 
@@ -50,8 +47,8 @@ class GatewayApp:
         """The models from settings, OpenAI-shaped; no provider is called."""
         try:
             await self._door.open()
-            refuse_repeats(scope["headers"])
-            await authenticate(self._door.authenticator, HTTPConnection(scope), self._door.timeouts.authenticate_s)
+            refuse_repeats(header_values(scope["headers"]))
+            await authenticate(self._door.authenticator, scope, self._door.timeouts.authenticate_s)
         except RequestRejected as refusal:
             await _refuse(scope, send, refusal)
             return
@@ -100,7 +97,7 @@ def wrong_method(allow: str) -> RequestRejected:
 
 
 def _reply(scope: Scope, send: Send) -> Reply:
-    return Reply(scope, send, read_request_id(scope["headers"]) or secrets.token_hex(16))
+    return Reply(scope, send, read_request_id(header_values(scope["headers"])) or new_request_id())
 
 
 async def _refuse(scope: Scope, send: Send, refusal: RequestRejected) -> None:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-import anyio
-from starlette.requests import HTTPConnection
-
 from .._dispatch.answer import Answer
+from .._dispatch.clock import clock_s
 from .._dispatch.delivery import Delivery
 from .._dispatch.dispatcher import Dispatch, Dispatcher
-from .._dispatch.race import Spawn, race
+from .._dispatch.race import Line, Spawn, race
 from .._dispatch.relay import STALLED
 from .._rules.plan import Catalogue, make_plan
 from .._values import CallOptions, ChatCall, Endpoint, Header, Limits, Plan, Principal, Timeouts
 from .._wire.body import read_body
 from .._wire.envelope import interruption
-from .._wire.headers import announced_length, read_options, read_request_id, refuse_media, refuse_repeats
+from .._wire.headers import (
+    Values,
+    announced_length,
+    header_values,
+    read_options,
+    read_request_id,
+    refuse_media,
+    refuse_repeats,
+)
 from ..auth.base import Authenticator, authenticate
 from ..exceptions import RequestRejected
 from ..telemetry.events import Observers, RequestEnded, StreamBroken
-from .receive import Receive, receive_body
+from .receive import Receive, receive_body, too_slow
 from .send import CallerGone, Reply, Scope, Send, trail_headers
 
 MAX_GATEWAYS = 3
@@ -54,87 +60,100 @@ class ChatCompletions:
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = read_request_id(scope["headers"]) or secrets.token_hex(16)
+        headers = header_values(scope["headers"])
+        request_id = read_request_id(headers) or new_request_id()
         reply = Reply(scope, send, request_id, self._door.timeouts.send_s)
         if self._in_flight >= self._door.limits.in_flight:
             await _refuse(reply, overloaded())
             return
         self._in_flight += 1
         try:
-            await self._walk(scope, receive, reply, request_id)
+            await _Exchange(self._door, reply, scope, headers, request_id).run(receive)
         finally:
             self._in_flight -= 1
 
-    async def _walk(self, scope: Scope, receive: Receive, reply: Reply, request_id: str) -> None:
-        door, headers = self._door, scope["headers"]
-        try:
-            try:
-                dispatcher = await door.open()
-                refuse_repeats(headers)
-                principal = await authenticate(door.authenticator, HTTPConnection(scope), door.timeouts.authenticate_s)
-                options = read_options(
-                    headers, request_id=request_id, limits=door.limits, header_max_s=door.timeouts.header_max_s
-                )
-                refuse_loop(options, door.gateway_id)
-                refuse_media(headers)
-            except RequestRejected as refusal:
-                refusal.close = True
-                raise
-            body = await receive_body(receive, announced_length(headers), door.limits, door.timeouts.upload_stall_s)
-            call = read_body(body, door.limits)
-            plan = make_plan(
-                call.model,
-                call.stream,
-                options,
-                door.catalogue,
-                principal=principal,
-                endpoint_allowed=door.endpoint_allowed,
-                total_s=door.timeouts.total_s,
-            )
-        except RequestRejected as refusal:
-            await _refuse(reply, refusal)
-            return
-        await _Exchange(door, dispatcher, reply, call, options, plan, principal).run(receive)
-
 
 class _Exchange:
-    """One planned request: dispatched, answered, and told to the observers."""
+    """One request: admitted, dispatched, answered, and told to the observers."""
 
-    def __init__(
-        self,
-        door: Door,
-        dispatcher: Dispatcher,
-        reply: Reply,
-        call: ChatCall,
-        options: CallOptions,
-        plan: Plan,
-        principal: Principal | None,
-    ) -> None:
+    _options: CallOptions
+    _call: ChatCall
+    _started_s: float
+
+    def __init__(self, door: Door, reply: Reply, scope: Scope, headers: Values, request_id: str) -> None:
         self._door = door
-        self._dispatcher = dispatcher
         self._reply = reply
-        self._call = call
-        self._options = options
-        self._plan = plan
-        self._principal = principal
+        self._scope = scope
+        self._headers = headers
+        self._request_id = request_id
+        self._principal: Principal | None = None
         self._dispatch: Dispatch | None = None
+        self._uploading = False
         self._provider: str | None = None
         self._outcome = "left"
 
     async def run(self, receive: Receive) -> None:
-        started_s = anyio.current_time()
+        reply, door = self._reply, self._door
         try:
-            await race(self._work, receive, lambda: self._reply.ending)
+            cut = await race(lambda line: self._work(line, receive), receive, lambda: reply.ending)
+            if cut and self._uploading and not reply.begun:
+                reply.line = None
+                await reply.refuse(too_slow(door.limits, door.timeouts.upload_stall_s))
         except CallerGone:
             pass
         finally:
-            self._door.observers.tell(lambda: self._ended(started_s))
+            if self._dispatch is not None:
+                door.observers.tell(self._ended)
 
-    async def _work(self, spawn: Spawn) -> None:
+    async def _work(self, line: Line, receive: Receive) -> None:
+        self._reply.line = line.scope
+        try:
+            dispatcher = await self._admit()
+            plan = await self._read(line, receive)
+        except RequestRejected as refusal:
+            await self._reply.refuse(refusal)
+            return
+        line.watch()
+        self._started_s = clock_s()
         principal = self._principal.id if self._principal is not None else None
-        dispatch = self._dispatch = self._dispatcher.dispatch(
-            self._call, self._options, self._plan, principal=principal, spawn=spawn
+        self._dispatch = dispatcher.dispatch(self._call, self._options, plan, principal=principal, spawn=line.spawn)
+        await self._answer(self._dispatch, line.spawn)
+
+    async def _admit(self) -> Dispatcher:
+        """What can be said before the body: whoever is refused here need not send it."""
+        door, headers = self._door, self._headers
+        try:
+            dispatcher = await door.open()
+            refuse_repeats(headers)
+            self._principal = await authenticate(door.authenticator, self._scope, door.timeouts.authenticate_s)
+            self._options = read_options(
+                headers, request_id=self._request_id, limits=door.limits, header_max_s=door.timeouts.header_max_s
+            )
+            refuse_loop(self._options, door.gateway_id)
+            refuse_media(headers)
+        except RequestRejected as refusal:
+            refusal.close = True
+            raise
+        return dispatcher
+
+    async def _read(self, line: Line, receive: Receive) -> Plan:
+        door = self._door
+        self._uploading = True
+        announced = announced_length(self._headers)
+        body = await receive_body(receive, announced, door.limits, door.timeouts.upload_stall_s, line.scope)
+        self._uploading = False
+        call = self._call = read_body(body, door.limits)
+        return make_plan(
+            call.model,
+            call.stream,
+            self._options,
+            door.catalogue,
+            principal=self._principal,
+            endpoint_allowed=door.endpoint_allowed,
+            total_s=door.timeouts.total_s,
         )
+
+    async def _answer(self, dispatch: Dispatch, spawn: Spawn) -> None:
         status = self._options.success_status or self._door.success_status
         beat_s = self._door.timeouts.heartbeat_s
         if beat_s is not None and self._call.stream:
@@ -174,9 +193,7 @@ class _Exchange:
                 # connection (contract, section 5).
                 self._outcome = "broken"
                 self._door.observers.tell(
-                    lambda: StreamBroken(
-                        self._options.request_id, delivery.provider, broken.cause, delivery.delivered_bytes
-                    )
+                    lambda: StreamBroken(self._request_id, delivery.provider, broken.cause, delivery.delivered_bytes)
                 )
                 attempts = dispatch.attempts if delivery.tried else None
                 await self._reply.last_part(interruption(broken.message, attempts=attempts))
@@ -184,14 +201,14 @@ class _Exchange:
             self._provider = delivery.provider  # whoever had it when it ended, and if it was the caller who ended it
             await delivery.aclose()
 
-    def _ended(self, started_s: float) -> RequestEnded:
+    def _ended(self) -> RequestEnded:
         return RequestEnded(
-            request_id=self._options.request_id,
+            request_id=self._request_id,
             outcome=self._outcome,
             status=self._reply.status,
             provider=self._provider,
             attempts=tuple(self._dispatch.attempts) if self._dispatch is not None else (),
-            duration_ms=round((anyio.current_time() - started_s) * 1000),
+            duration_ms=round((clock_s() - self._started_s) * 1000),
             stream=self._call.stream,
             principal=self._principal.id if self._principal is not None else None,
         )
@@ -202,6 +219,11 @@ async def _refuse(reply: Reply, refusal: RequestRejected) -> None:
         await reply.refuse(refusal)
     except CallerGone:
         pass
+
+
+def new_request_id() -> str:
+    """32 hex digits. It need only be unlike others: what cannot be guessed costs a system call."""
+    return f"{random.getrandbits(128):032x}"
 
 
 def overloaded() -> RequestRejected:

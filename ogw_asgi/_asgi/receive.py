@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
 
+from .._dispatch.clock import clock_s
 from .._values import Limits
 from ..exceptions import RequestRejected
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-async def receive_body(receive: Receive, announced: int | None, limits: Limits, stall_s: float) -> bytes:
+async def receive_body(
+    receive: Receive, announced: int | None, limits: Limits, stall_s: float, scope: anyio.CancelScope
+) -> bytes:
     """All of the body.
 
     Servers have no limits of their own on size, and uvicorn none on a slow upload, so both are here: `stall_s` without
-    a byte, or less than `limits.upload_bytes_per_s` on average after the first `stall_s`, is a 408.
+    a byte, or less than `limits.upload_bytes_per_s` on average after the first `stall_s`, and `scope`, which is the
+    caller's and entered, is cancelled: then `too_slow` is what to say. Its deadline is lifted when the body is there.
 
-    Raises RequestRejected: 413, 408, or 400 when the caller left in mid-upload (granian answers a 500 of its own when
+    Raises RequestRejected: 413, or 400 when the caller left in mid-upload (granian answers a 500 of its own when
     an app stays silent then). An announced length over the limit is refused unread: a caller that waits for
     `100 Continue` is spared the upload.
     """
@@ -27,8 +32,8 @@ async def receive_body(receive: Receive, announced: int | None, limits: Limits, 
         raise _too_large(limits)
     parts: list[bytes] = []
     size = 0
-    started_s = last_byte_s = anyio.current_time()
-    with anyio.CancelScope() as scope:
+    started_s = last_byte_s = clock_s()
+    try:
         while True:
             average_until_s = started_s + stall_s + size / limits.upload_bytes_per_s
             scope.deadline = min(last_byte_s + stall_s, average_until_s)
@@ -43,10 +48,16 @@ async def receive_body(receive: Receive, announced: int | None, limits: Limits, 
                 if size > limits.body_bytes:
                     raise _too_large(limits)
                 parts.append(part)
-                last_byte_s = anyio.current_time()
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
-    raise RequestRejected(
+            if part:
+                last_byte_s = clock_s()
+    finally:
+        scope.deadline = math.inf
+
+
+def too_slow(limits: Limits, stall_s: float) -> RequestRejected:
+    return RequestRejected(
         408,
         f"The body came too slowly: expected a byte every {stall_s:g} s and "
         f"{limits.upload_bytes_per_s >> 10} KiB/s on average.",

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 
+from .._dispatch.clock import clock_s
 from .._values import AttemptRecord, Header
 from .._wire.envelope import render_error
 from .._wire.forwarding import server_timing
@@ -35,9 +36,15 @@ class CallerGone(Exception):
 
 
 class Reply:
-    """The one answer to one request."""
+    """The one answer to one request.
+
+    Attributes:
+        line: the cancel scope of the request's work, if it is under way: a caller that takes nothing for `send_s` is
+            gone, and all work with it.
+    """
 
     def __init__(self, scope: Scope, send: Send, request_id: str, send_s: float = 60.0) -> None:
+        self.line: anyio.CancelScope | None = None
         self._send = send
         self._send_s = send_s
         self._head_only = scope.get("method") == "HEAD"
@@ -77,21 +84,21 @@ class Reply:
         The head goes out with the first one. Ends with the answer, or when nobody listens any more.
         """
         self._turns = anyio.Lock(fast_acquire=True)
-        self._sent_s = anyio.current_time()
+        self._sent_s = clock_s()
         while True:
             await anyio.sleep_until(self._sent_s + every_s)
             async with self._turns:
                 # Looked at when it is its turn: what it had to wait for was no silence, and may have been the end.
                 if self._over:
                     return
-                if anyio.current_time() < self._sent_s + every_s:
+                if clock_s() < self._sent_s + every_s:
                     continue
                 self.begin_stream(status, ())
                 try:
                     await self._hand(_BEAT, more=True)
                 except Exception:  # as with every send that fails: only receive() tells for sure
                     return
-                self._sent_s = anyio.current_time()
+                self._sent_s = clock_s()
 
     async def part(self, body: bytes) -> None:
         """A piece of a stream. Whoever sends many of them has a limit of its own over all."""
@@ -150,6 +157,10 @@ class Reply:
 
     async def _tell(self, body: bytes, *, more: bool = True) -> None:
         try:
+            if self.line is not None:
+                self.line.deadline = clock_s() + self._send_s
+                await self._hand_over(body, more=more)
+                return
             with anyio.move_on_after(self._send_s):
                 await self._hand_over(body, more=more)
                 return
@@ -163,7 +174,7 @@ class Reply:
             return
         async with self._turns:
             await self._hand(body, more=more)
-            self._sent_s = anyio.current_time()
+            self._sent_s = clock_s()
 
     async def _hand(self, body: bytes, *, more: bool) -> None:
         if self._head is not None:

@@ -11,8 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import anyio
-
 from .._rules.budget import HEDGES, HEDGES_AT_FIRST, Bucket
 from .._rules.charge import Charge
 from .._rules.circuit import (
@@ -32,6 +30,7 @@ from .._rules.standing import Standing, standing
 from .._values import Target, Timeouts
 from ..circuits.base import CircuitStore, Key
 from ..telemetry.events import CircuitChanged, Observers
+from .clock import clock_s
 
 LEASE_EXTRA_S = 5.0
 """A probe's lease outlives its limit by this, for what comes after the limit; it is given back anyway."""
@@ -76,7 +75,7 @@ class Permit:
     def begin(self) -> None:
         """The request goes out: a wait for a slot is not the target's."""
         self.sent = True
-        self.started_s = anyio.current_time()
+        self.started_s = clock_s()
 
 
 @dataclass(slots=True)

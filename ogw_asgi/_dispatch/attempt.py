@@ -24,6 +24,7 @@ from ..exceptions import where
 from ..providers.base import Provider, Unservable
 from ..transports.base import Transport, TransportFailure, UpstreamResponse
 from .answer import Answer
+from .clock import clock_s
 from .slots import Slot, Slots
 from .stream import ChatStream, StreamDefect
 
@@ -98,7 +99,7 @@ class Attempt:
         `begun` is called when `wait_s` is over, `sending` when the request is handed to the engine. `finish` takes a
         stream that has its first chunk, and has until `ends_s` for the rest of it.
         """
-        started_s = anyio.current_time()
+        started_s = clock_s()
         slot: Slot | None = None
         result: Answer | Outcome | None = None
         try:
@@ -108,7 +109,7 @@ class Attempt:
                 begun()
                 key = (self.target.provider, self.target.endpoint, self.target.model)
                 slot = await slots.acquire(key, min(slot_wait_s, first_chunk_s))
-                started_s = anyio.current_time()
+                started_s = clock_s()
                 if slot is None:
                     result = self._outcome("busy", started_s)
                 else:
@@ -210,7 +211,7 @@ class Attempt:
         """Read on. What was waiting while a blocked loop let the limit pass is still in time, all of it."""
         if not self._scope.cancel_called or self._lost:
             return await read()
-        now_s = anyio.current_time()
+        now_s = clock_s()
         if self._grace_until_s is None:
             stalled = now_s - self._scope.deadline > STALL_S
             self._grace_until_s = now_s + CATCH_UP_S if stalled else now_s
@@ -225,7 +226,7 @@ class Attempt:
         The attempt's own limit is lifted for that and kept here, or a status that has come would end as a timeout.
         """
         body = bytearray()
-        until_s = min(self._scope.deadline, anyio.current_time() + ERROR_BODY_S)
+        until_s = min(self._scope.deadline, clock_s() + ERROR_BODY_S)
         self._scope.deadline = math.inf
         with anyio.CancelScope(deadline=until_s):
             try:
@@ -295,6 +296,6 @@ class Attempt:
             error=error,
             retry_after_s=retry_after_s,
             detail=detail,
-            duration_s=anyio.current_time() - started_s,
+            duration_s=clock_s() - started_s,
             caller_key=self.caller_key is not None and self.target.endpoint is not None,
         )

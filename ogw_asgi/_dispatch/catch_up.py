@@ -14,6 +14,7 @@ from .._wire.masking import Mask
 from .._wire.sse import Comment
 from .._wire.transcript import delta_of, has_more_than_text, is_other, text_of, with_text
 from .answer import Answer
+from .clock import clock_s
 from .reading import Break, Reading, outcome_of
 
 
@@ -26,7 +27,7 @@ async def catch_up(answer: Answer, stitch: Stitch, timeouts: Timeouts) -> Answer
     if isinstance(found, Chunk):
         answer.held, answer.chunks = [], [found]
         return answer
-    duration_s = anyio.current_time() - answer.started_s
+    duration_s = clock_s() - answer.started_s
     if isinstance(found, Break):
         return outcome_of(found, answer.outcome, duration_s)
     return replace(answer.outcome, kind="diverged", detail=stitch.dropped, duration_s=duration_s)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import anyio
-
 from .._rules.classify import Verdict
 from .._rules.continuation import Mode, Stitch, asks_again, may_go_on, mode_of, shown, tokens_of
 from .._values import Outcome, Target
@@ -13,8 +11,8 @@ from ..telemetry.events import StreamContinued
 from .answer import Answer
 from .attempt import Attempt
 from .catch_up import catch_up
+from .clock import clock_s, on_trio
 from .dispatcher import Dispatch
-from .race import on_trio
 from .reading import Break, outcome_of
 from .relay import STALLED, Relay, Send
 
@@ -87,7 +85,7 @@ class Delivery:
             return None
         if not can_be_continued(dispatch.call):
             return None
-        now_s = anyio.current_time()
+        now_s = clock_s()
         outcome = dispatch.masked(outcome_of(broken, before.outcome, now_s - before.started_s))
         dispatch.failover.broke(dispatch.won, outcome, now_s, stalled=broken.stalled)
         self.tried = True

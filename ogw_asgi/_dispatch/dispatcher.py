@@ -6,8 +6,6 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import anyio
-
 from .._rules.classify import Verdict
 from .._rules.failover import Failover, GiveUp, Try
 from .._values import (
@@ -31,6 +29,7 @@ from ..transports.base import Transport
 from .admission import Admission, scope_of
 from .answer import Answer
 from .attempt import Attempt
+from .clock import clock_s
 from .contest import Contest
 from .hold import hold
 from .race import Spawn
@@ -107,7 +106,7 @@ class Dispatch:
             limits=shared.limits,
             timeouts=shared.timeouts,
             failover_on=shared.failover_on,
-            started_s=anyio.current_time(),
+            started_s=clock_s(),
         )
         self._principal = principal
         self._made: list[Attempt] = []
@@ -163,7 +162,7 @@ class Dispatch:
 
     async def broken(self, answer: Answer) -> None:
         """The provider broke its stream after the first chunk: its circuit hears of it."""
-        await self.shared.circuits.broken(scope_of(answer.target, self._principal), anyio.current_time())
+        await self.shared.circuits.broken(scope_of(answer.target, self._principal), clock_s())
 
     def attempt(self, target: Target, call: ChatCall) -> Attempt:
         """An attempt at `target`, to be run once, asking for `call`."""

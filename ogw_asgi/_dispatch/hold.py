@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import anyio
-
 from .._values import Outcome, Timeouts
 from .._wire.masking import Mask
 from .answer import Answer
+from .clock import clock_s
 from .reading import Break, outcome_of
 from .relay import Relay
 
@@ -37,7 +36,7 @@ async def hold(answer: Answer, timeouts: Timeouts, limit_bytes: int) -> Answer |
         broken = await relay.run(keep)
     except _TooLarge:
         broken = Break("too_large_to_hold", "")
-    duration_s = anyio.current_time() - answer.started_s
+    duration_s = clock_s() - answer.started_s
     if broken is not None:
         return outcome_of(broken, answer.outcome, duration_s)
     await relay.drain()

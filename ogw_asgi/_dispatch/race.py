@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import anyio
+
+from .clock import on_trio
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -30,10 +32,26 @@ def never() -> bool:
     return False
 
 
-async def race(
-    work: Callable[[Spawn], Awaitable[None]], receive: Receive, answered: Callable[[], bool] = never
-) -> bool:
-    """Await `work(spawn)`; True when the caller left first, and the work was cancelled for it.
+class Line(NamedTuple):
+    """The line to the caller, as the work of a request has it.
+
+    Attributes:
+        scope: around the work; cancelled when the caller has left. Its deadline is free: whoever waits for the caller
+            sets it, for a scope of its own would cost more than the wait.
+        watch: from now on `receive` is asked whether the caller leaves. To be called once, when the body is read.
+        spawn: see Spawn.
+    """
+
+    scope: anyio.CancelScope
+    watch: Callable[[], None]
+    spawn: Spawn
+
+
+Work = Callable[[Line], Awaitable[None]]
+
+
+async def race(work: Work, receive: Receive, answered: Callable[[], bool] = never) -> bool:
+    """Await `work(line)`; True when it was cancelled, for the caller left first or a deadline of `line.scope` passed.
 
     A caller that leaves when all is `answered` interrupts nothing: hypercorn says "disconnect" from within the send()
     of the last message, and one that is cancelled there leaves its connection half-way.
@@ -43,19 +61,15 @@ async def race(
     return await (_on_trio if on_trio() else _on_asyncio)(work, receive, answered)
 
 
-def on_trio() -> bool:
-    try:
-        return asyncio.current_task() is None
-    except RuntimeError:
-        return True
-
-
-async def _on_asyncio(work: Callable[[Spawn], Awaitable[None]], receive: Receive, answered: Callable[[], bool]) -> bool:
+async def _on_asyncio(work: Work, receive: Receive, answered: Callable[[], bool]) -> bool:
     failure: Exception | None = None
     scope = anyio.CancelScope()
     async with asyncio.TaskGroup() as group:
-        watcher = group.create_task(_watch(receive, scope, answered))
+        watchers: list[asyncio.Task[None]] = []
         scopes: list[anyio.CancelScope] = []
+
+        def watch() -> None:
+            watchers.append(group.create_task(_watch(receive, scope, answered)))
 
         def start(beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
             scopes.append(anyio.CancelScope())
@@ -63,11 +77,12 @@ async def _on_asyncio(work: Callable[[Spawn], Awaitable[None]], receive: Receive
 
         try:
             with scope:
-                await work(start)
+                await work(Line(scope, watch, start))
         except Exception as error:
             failure = error
         finally:
-            watcher.cancel()
+            for watcher in watchers:
+                watcher.cancel()
             for one in scopes:
                 one.cancel()
     if failure is not None:
@@ -75,18 +90,20 @@ async def _on_asyncio(work: Callable[[Spawn], Awaitable[None]], receive: Receive
     return scope.cancelled_caught
 
 
-async def _on_trio(work: Callable[[Spawn], Awaitable[None]], receive: Receive, answered: Callable[[], bool]) -> bool:
+async def _on_trio(work: Work, receive: Receive, answered: Callable[[], bool]) -> bool:
     failure: Exception | None = None
     scope = anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        group.start_soon(_watch, receive, scope, answered)
+
+        def watch() -> None:
+            group.start_soon(_watch, receive, scope, answered)
 
         def start(beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
             group.start_soon(beside)
 
         try:
             with scope:
-                await work(start)
+                await work(Line(scope, watch, start))
         except Exception as error:
             failure = error
         finally:

@@ -12,6 +12,7 @@ from .._values import Outcome, ProviderError, Timeouts
 from .._wire.masking import Mask
 from .._wire.sse import Comment, Event
 from ..transports.base import FailureKind, TransportFailure
+from .clock import clock_s
 from .stream import ChatStream, StreamDefect
 
 
@@ -48,18 +49,18 @@ class Reading:
         self._provider = provider
         self._timeouts = timeouts
         self._mask = mask
-        self._last_event_s = started_s = anyio.current_time()
+        self._last_event_s = started_s = clock_s()
         self._finished_s = started_s if stream.finished else None
         self.ends_s = started_s + timeouts.stream_max_s
 
     def heard(self) -> None:
         """A data event has come, and whoever it was for has taken it."""
-        self._last_event_s = anyio.current_time()
+        self._last_event_s = clock_s()
 
     def look(self) -> None:
         """Notice when nothing of the answer can be missing any more: its tail has a shorter limit."""
         if self._finished_s is None and self.stream.finished:
-            self._finished_s = anyio.current_time()
+            self._finished_s = clock_s()
 
     async def frames(self, scope: anyio.CancelScope) -> list[Event | Comment] | Break:
         """What comes next, perhaps nothing. Raises nothing; where the limit passes, `scope` is cancelled."""
@@ -79,7 +80,7 @@ class Reading:
         return self.broken("incomplete") if frames is None else frames
 
     def late(self) -> Break:
-        return self.broken("idle" if anyio.current_time() < self.ends_s else "too_long")
+        return self.broken("idle" if clock_s() < self.ends_s else "too_long")
 
     def broken(self, cause: str, *, error: ProviderError | None = None, failure: FailureKind | None = None) -> Break:
         text = f"The stream of {self._provider} was interrupted ({cause.replace('_', ' ')})."
@@ -91,7 +92,7 @@ class Reading:
             counts=cause != "too_long" and not blames_the_request(error),
             failure=failure,
             error=error,
-            stalled=anyio.current_time() - self._last_event_s >= min(STALLED_S, self._timeouts.idle_s),
+            stalled=clock_s() - self._last_event_s >= min(STALLED_S, self._timeouts.idle_s),
         )
 
 

@@ -12,6 +12,7 @@ from .._wire.masking import Mask
 from .._wire.sse import DONE, Comment, frame, frame_comment
 from .._wire.transcript import Transcript
 from .answer import Answer
+from .clock import clock_s
 from .reading import Break, Reading
 from .stream import ChatStream
 
@@ -102,7 +103,7 @@ class Relay:
                     reading.heard()  # what was of no use to the caller was no silence either
                 reading.look()
         if scope.cancelled_caught:
-            if self._sending_s is not None and anyio.current_time() < reading.ends_s:
+            if self._sending_s is not None and clock_s() < reading.ends_s:
                 return Break(STALLED, "")
             broken = reading.late()
         if stream.finished:  # nothing of the answer is missing: what came after it, or did not, is no break
@@ -127,13 +128,13 @@ class Relay:
 
     async def _hand_on(self, out: bytes, send: Send, scope: anyio.CancelScope, ends_s: float) -> bool:
         # A caller that reads slowly is no silence of the provider; one that does not read at all is gone.
-        self._sending_s = anyio.current_time()
+        self._sending_s = clock_s()
         scope.deadline = min(ends_s, self._sending_s + self._timeouts.send_s)
         await send(out)
         self._sending_s = None
         self.delivered_bytes += len(out)
         # Else the limit had passed, and only a server's shield kept the send alive.
-        return not scope.cancel_called or anyio.current_time() >= ends_s
+        return not scope.cancel_called or clock_s() >= ends_s
 
     async def guard(self) -> None:
         """Beside `run`: closes the provider when the caller takes nothing for too long, also where nobody can end the
@@ -141,7 +142,7 @@ class Relay:
         limit_s = self._timeouts.send_s
         while True:
             began_s = self._sending_s
-            left_s = limit_s if began_s is None else began_s + limit_s - anyio.current_time()
+            left_s = limit_s if began_s is None else began_s + limit_s - clock_s()
             if left_s <= 0:
                 await self._answer.aclose()
                 return

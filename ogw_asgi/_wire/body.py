@@ -18,6 +18,7 @@ from .._values import ChatCall, Limits
 from ..exceptions import RequestRejected, bad_body
 from .fields import KNOWN, check_fields, missing, wrong_value
 from .members import InvalidJSON, Member, read_document, read_members, read_value
+from .onepass import read_at_once
 from .structure import refuse_structure, refuse_width
 
 _BLANKS = " \t\n\r"
@@ -52,6 +53,11 @@ def read_body(raw: bytes, limits: Limits) -> ChatCall:
     except UnicodeDecodeError:
         raise bad_body("The body is not valid UTF-8.") from None
     refuse_width(raw, limits, structure)
+    found = read_at_once(raw, text) if text.count(",") < limits.messages else None
+    if found is not None and not _has_splices(found[0]):
+        values, model_span = found
+        check_fields(values)
+        return _call(raw, values, model_span)
     members = _read_object(text, limits)
     values = _read_known(members)
     splices = list(_top_splices(members, values))
@@ -63,13 +69,11 @@ def read_body(raw: bytes, limits: Limits) -> ChatCall:
         body = raw
     check_fields(values)
     model = next(member for member in members if member.key == "model")
-    return ChatCall(
-        body=body,
-        model=model.value,
-        model_span=_model_span(text, model, splices),
-        stream=values.get("stream") is True,
-        choices=int(values.get("n") or 1),
-    )
+    return _call(body, values, _model_span(text, model, splices))
+
+
+def _call(body: bytes, values: dict[str, Any], model_span: tuple[int, int]) -> ChatCall:
+    return ChatCall(body, values["model"], model_span, values.get("stream") is True, int(values.get("n") or 1))
 
 
 def body_for(call: ChatCall, model: str) -> bytes:
@@ -119,6 +123,14 @@ def _read_known(members: list[Member]) -> dict[str, Any]:
 
 
 # --- strings that hold JSON ---------------------------------------------------------------------------------
+
+
+def _has_splices(values: dict[str, Any]) -> bool:
+    """Whether a string that may hold JSON is among them; checks nothing else."""
+    if any(isinstance(values.get(name), str) for name in _HOLDS_JSON):
+        return True
+    messages = values.get("messages")
+    return isinstance(messages, list) and any(map(_calls_are_text, messages))
 
 
 def _top_splices(members: list[Member], values: dict[str, Any]) -> Iterator[_Splice]:

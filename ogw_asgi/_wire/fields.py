@@ -181,7 +181,14 @@ def _messages(value: Any, path: str) -> None:
     if not value:
         raise wrong_value(path, "at least one message")
     for index, message in enumerate(value):
-        _message(message, f"{path}[{index}]")
+        if not _is_plain(message):
+            _message(message, f"{path}[{index}]")
+
+
+def _is_plain(message: dict[str, Any]) -> bool:
+    """Somebody says something, and that is all: most messages are so, and there are thousands in a long talk."""
+    role = message.get("role")
+    return len(message) == 2 and type(role) is str and role in ROLES and type(message.get("content")) is str
 
 
 def _message(message: dict[str, Any], path: str) -> None:

@@ -8,7 +8,7 @@ when it is malformed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import cast
 
@@ -29,6 +29,8 @@ HEDGE_AFTER = "x-opengateway-hedge-after"
 _PREFIX = "x-opengateway-"
 _KNOWN = (SEQUENCE, VLLM_ENDPOINT, VLLM_API_KEY, TIMEOUT, ON_STREAM_BREAK, SUCCESS_STATUS, HEDGE_AFTER)
 _ONCE = ("authorization", "content-type")
+_NOTHING = (b"",)
+_JSON = b"application/json"
 
 _printable = re.compile(rb"[!-~](?:[\t -~]*[!-~])?").fullmatch
 _visible = re.compile(rb"[!-~]+").fullmatch
@@ -40,43 +42,48 @@ _traceparent = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})").fu
 _token = re.compile(r"[!-~]{1,64}").fullmatch
 
 
-def refuse_repeats(headers: Iterable[Header]) -> None:
+Values = Mapping[str, Sequence[bytes]]
+"""A request's headers by lower-case name."""
+
+
+def header_values(headers: Iterable[Header]) -> Values:
+    """The raw headers, sorted by name once for all who look at them."""
+    values: dict[str, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name.decode("latin-1").lower(), []).append(value)
+    return values
+
+
+def refuse_repeats(values: Values) -> None:
     """Raises the 400 for a header that must not come twice and did: which one counts is anyone's guess."""
-    seen: set[str] = set()
-    for raw_name, _ in headers:
-        name = _name(raw_name)
-        if not (name in _ONCE or name.startswith(_PREFIX)):
-            continue
-        if name in seen:
+    for name, found in values.items():
+        if len(found) > 1 and (name in _ONCE or name.startswith(_PREFIX)):
             raise bad_header(_shown(name), "it once, not twice")
-        seen.add(name)
 
 
-def refuse_media(headers: Iterable[Header]) -> None:
+def refuse_media(values: Values) -> None:
     """Raises the 415 unless the body is announced as plain, uncompressed JSON."""
-    values = _values(headers)
-    media_type = values.get("content-type", [b""])[0].partition(b";")[0].strip(b" \t").lower()
-    if media_type != b"application/json":
+    media_type = values.get("content-type", _NOTHING)[0]
+    if media_type != _JSON and media_type.partition(b";")[0].strip(b" \t").lower() != _JSON:
         raise _unsupported("content-type", "application/json")
-    for coding in values.get("content-encoding", []):
+    for coding in values.get("content-encoding", ()):
         if coding.strip(b" \t").lower() not in (b"", b"identity"):
             raise _unsupported("content-encoding", "no compression of the body")
 
 
-def announced_length(headers: Iterable[Header]) -> int | None:
+def announced_length(values: Values) -> int | None:
     """The body's length in bytes as `content-length` has it, or None."""
-    value = _only(_values(headers), "content-length")
+    value = _only(values, "content-length")
     return int(value) if value is not None and _length(value) else None
 
 
-def read_request_id(headers: Iterable[Header]) -> str | None:
+def read_request_id(values: Values) -> str | None:
     """The caller's `x-request-id`, if it is one that can be logged and sent on."""
-    return _label(_values(headers), "x-request-id", 128)
+    return _label(values, "x-request-id", 128)
 
 
-def read_options(headers: Iterable[Header], *, request_id: str, limits: Limits, header_max_s: float) -> CallOptions:
+def read_options(values: Values, *, request_id: str, limits: Limits, header_max_s: float) -> CallOptions:
     """What the headers ask for. Raises the 400 that names the header; run `refuse_repeats` first."""
-    values = _values(headers)
     texts: dict[str, str] = {}
     for name, found in values.items():
         if name.startswith(_PREFIX):
@@ -185,15 +192,15 @@ def _on_stream_break(text: str) -> StreamBreak:
 # --- headers that only help: dropped when malformed ---------------------------------------------------------
 
 
-def _caller_limit(values: dict[str, list[bytes]]) -> float | None:
-    announced = values.get("x-stainless-read-timeout", []) + values.get("x-stainless-timeout", [])
+def _caller_limit(values: Values) -> float | None:
+    announced = (*values.get("x-stainless-read-timeout", ()), *values.get("x-stainless-timeout", ()))
     limits_s = [float(value) for value in announced if _seconds(value)]
     return min((limit_s for limit_s in limits_s if isfinite(limit_s) and limit_s > 0), default=None)
 
 
-def _via(values: dict[str, list[bytes]]) -> tuple[str, ...]:
+def _via(values: Values) -> tuple[str, ...]:
     ids = []
-    for value in values.get("via", []):
+    for value in values.get("via", ()):
         for entry in value.split(b","):
             words = entry.split()  # protocol, received-by, perhaps a comment (RFC 9110, 7.6.3)
             found = _gateway_id(words[1]) if len(words) > 1 else None
@@ -202,14 +209,14 @@ def _via(values: dict[str, list[bytes]]) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _trace(values: dict[str, list[bytes]]) -> tuple[str | None, str]:
+def _trace(values: Values) -> tuple[str | None, str]:
     found = _traceparent(_only(values, "traceparent") or b"")
     if found is None or not found[1].strip(b"0") or not found[2].strip(b"0"):
         return None, "00"
     return found[1].decode("ascii"), found[3].decode("ascii")
 
 
-def _label(values: dict[str, list[bytes]], name: str, longest: int) -> str | None:
+def _label(values: Values, name: str, longest: int) -> str | None:
     value = _only(values, name)
     if value is None or len(value) > longest or not _visible(value):
         return None
@@ -219,20 +226,9 @@ def _label(values: dict[str, list[bytes]], name: str, longest: int) -> str | Non
 # --- raw headers --------------------------------------------------------------------------------------------
 
 
-def _values(headers: Iterable[Header]) -> dict[str, list[bytes]]:
-    values: dict[str, list[bytes]] = {}
-    for name, value in headers:
-        values.setdefault(_name(name), []).append(value)
-    return values
-
-
-def _name(raw: bytes) -> str:
-    return raw.decode("latin-1").lower()
-
-
-def _only(values: dict[str, list[bytes]], name: str) -> bytes | None:
-    found = values.get(name, [])
-    return found[0] if len(found) == 1 else None
+def _only(values: Values, name: str) -> bytes | None:
+    found = values.get(name)
+    return found[0] if found is not None and len(found) == 1 else None
 
 
 def _shown(name: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
 import anyio
 from starlette.requests import HTTPConnection
@@ -26,14 +27,14 @@ SCOPE_KEY = "ogw_asgi.principal"
 
 
 async def authenticate(
-    authenticator: Authenticator | None, connection: HTTPConnection, limit_s: float
+    authenticator: Authenticator | None, scope: MutableMapping[str, Any], limit_s: float
 ) -> Principal | None:
-    """The caller's principal; None when the host asked for no authentication.
+    """The principal of the caller whose ASGI scope this is; None when the host asked for no authentication.
 
     Raises RequestRejected: 401 for nobody, 503 when the authenticator fails or hangs. Wrong and unknown tokens get the
     same answer, byte for byte.
     """
-    given = connection.scope.get(SCOPE_KEY)
+    given = scope.get(SCOPE_KEY)
     if isinstance(given, Principal):
         return given
     if authenticator is None:
@@ -41,7 +42,7 @@ async def authenticate(
     principal: object = None
     try:
         with anyio.fail_after(limit_s):
-            principal = authenticator(connection)
+            principal = authenticator(HTTPConnection(scope))
             if inspect.isawaitable(principal):
                 principal = await principal
     except RequestRejected:

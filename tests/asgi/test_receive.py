@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from trio.testing import MockClock
 
 from ogw_asgi import Gateway, Limits, RequestRejected, Timeouts
-from ogw_asgi._asgi.receive import receive_body
+from ogw_asgi._asgi.receive import receive_body, too_slow
 from tests.asgi.hosts import http_scope, in_process
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +22,15 @@ LIMITS = Limits(body_bytes=10)
 
 def part(body: bytes, *, more: bool = True) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
+
+
+async def received(receive: Any, announced: int | None, limits: Limits, stall_s: float) -> bytes:
+    """As the endpoint asks for it."""
+    with anyio.CancelScope() as scope:
+        body = await receive_body(receive, announced, limits, stall_s, scope)
+        assert scope.deadline == math.inf
+        return body
+    raise too_slow(limits, stall_s)
 
 
 def script(*messages: dict[str, Any] | float) -> Callable[[], Awaitable[dict[str, Any]]]:
@@ -53,7 +63,7 @@ def script(*messages: dict[str, Any] | float) -> Callable[[], Awaitable[dict[str
 )
 async def test_the_body_is_what_came_in_however_many_messages(messages: list[Any], body: bytes) -> None:
     with anyio.fail_after(5):
-        assert await receive_body(script(*messages), None, LIMITS, 10) == body
+        assert await received(script(*messages), None, LIMITS, 10) == body
 
 
 @pytest.mark.contract("1.too-large.counted")
@@ -61,7 +71,7 @@ async def test_the_body_is_what_came_in_however_many_messages(messages: list[Any
 @pytest.mark.parametrize("announced", [None, 3])
 async def test_a_body_over_the_limit_is_refused_while_it_is_counted(messages: list[Any], announced: int | None) -> None:
     with anyio.fail_after(5), pytest.raises(RequestRejected) as refused:
-        await receive_body(script(*messages), announced, LIMITS, 10)
+        await received(script(*messages), announced, LIMITS, 10)
     assert (refused.value.status, refused.value.code, refused.value.close) == (413, "body_too_large", True)
 
 
@@ -71,7 +81,7 @@ async def test_an_announced_length_over_the_limit_is_refused_unread() -> None:
         raise AssertionError("read")
 
     with pytest.raises(RequestRejected) as refused:
-        await receive_body(receive, 11, LIMITS, 10)
+        await received(receive, 11, LIMITS, 10)
     assert refused.value.status == 413
 
 
@@ -91,7 +101,7 @@ async def test_an_announced_length_over_the_limit_is_refused_unread() -> None:
 async def test_an_upload_that_stalls_or_creeps_is_a_408(messages: list[Any], after_s: float) -> None:
     started_s = anyio.current_time()
     with pytest.raises(RequestRejected) as refused:
-        await receive_body(script(*messages), None, Limits(), 10)
+        await received(script(*messages), None, Limits(), 10)
     assert (refused.value.status, refused.value.code, refused.value.close) == (408, "body_timeout", True)
     assert anyio.current_time() - started_s == pytest.approx(after_s, abs=0.01)
 
@@ -100,19 +110,19 @@ async def test_an_upload_that_stalls_or_creeps_is_a_408(messages: list[Any], aft
 @pytest.mark.parametrize("rate", [16 << 10, 20_000])
 async def test_an_upload_of_minutes_at_the_least_allowed_rate_passes(rate: int) -> None:
     messages = [step for _ in range(100) for step in (1.0, part(b"x" * rate))]
-    body = await receive_body(script(*messages, part(b"", more=False)), None, Limits(), 10)
+    body = await received(script(*messages, part(b"", more=False)), None, Limits(), 10)
     assert len(body) == 100 * rate
 
 
 async def test_a_caller_who_leaves_in_mid_upload_is_a_400() -> None:
     with anyio.fail_after(5), pytest.raises(RequestRejected) as refused:
-        await receive_body(script(part(b"x"), {"type": "http.disconnect"}), None, LIMITS, 10)
+        await received(script(part(b"x"), {"type": "http.disconnect"}), None, LIMITS, 10)
     assert (refused.value.status, refused.value.code) == (400, "client_disconnected")
 
 
 async def test_a_cancelled_host_is_no_timeout() -> None:
     with anyio.move_on_after(0.01) as scope:
-        await receive_body(script(), None, LIMITS, 10)
+        await received(script(), None, LIMITS, 10)
     assert scope.cancelled_caught
 
 

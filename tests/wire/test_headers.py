@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ogw_asgi._openapi import PARAMETERS
 from ogw_asgi._values import CallOptions, Endpoint, Header, Limits, Secret, TargetName
 from ogw_asgi._wire.headers import (
+    header_values,
     read_options,
     refuse_repeats,
 )
@@ -28,7 +29,7 @@ ALL = (SEQUENCE, ENDPOINT, KEY, TIMEOUT, BREAK, STATUS, HEDGE)
 
 def options(*headers: tuple[str, str | bytes], limits: Limits | None = None) -> CallOptions:
     raw = [(name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in headers]
-    return read_options(raw, request_id="r-1", limits=limits or Limits(), header_max_s=3600.0)
+    return read_options(header_values(raw), request_id="r-1", limits=limits or Limits(), header_max_s=3600.0)
 
 
 def refused(*headers: tuple[str, str | bytes], limits: Limits | None = None) -> RequestRejected:
@@ -101,14 +102,14 @@ def test_every_header_at_once() -> None:
 def test_a_header_sent_twice_is_refused_by_name(name: str) -> None:
     headers: list[Header] = [(name.encode(), b"a"), (b"host", b"h"), (name.title().encode(), b"a")]
     with pytest.raises(RequestRejected) as caught:
-        refuse_repeats(headers)
+        refuse_repeats(header_values(headers))
     assert (caught.value.status, caught.value.code, caught.value.param) == (400, "invalid_header", name)
     assert name in caught.value.message
 
 
 def test_other_headers_may_be_sent_twice() -> None:
     headers: list[Header] = [(b"via", b"a"), (b"via", b"b"), (b"accept", b"c"), (b"accept", b"c")]
-    refuse_repeats([*headers, *((name.encode(), b"") for name in ALL)])
+    refuse_repeats(header_values([*headers, *((name.encode(), b"") for name in ALL)]))
     assert options(*((name.decode(), value) for name, value in headers)) == CallOptions(request_id="r-1")
 
 

@@ -7,6 +7,7 @@ import pytest
 from ogw_asgi._values import CallOptions, Header, Limits
 from ogw_asgi._wire.headers import (
     announced_length,
+    header_values,
     read_options,
     read_request_id,
     refuse_media,
@@ -25,7 +26,7 @@ ALL = (SEQUENCE, ENDPOINT, KEY, TIMEOUT, BREAK, STATUS, HEDGE)
 
 def options(*headers: tuple[str, str | bytes], limits: Limits | None = None) -> CallOptions:
     raw = [(name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in headers]
-    return read_options(raw, request_id="r-1", limits=limits or Limits(), header_max_s=3600.0)
+    return read_options(header_values(raw), request_id="r-1", limits=limits or Limits(), header_max_s=3600.0)
 
 
 # --- headers that only help -----------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ def test_an_invalid_traceparent_is_none(values: list[str]) -> None:
     ],
 )
 def test_a_callers_request_id_is_used_if_it_is_visible_ascii(values: list[str], request_id: str | None) -> None:
-    assert read_request_id([(b"X-Request-ID", value.encode()) for value in values]) == request_id
+    assert read_request_id(header_values([(b"X-Request-ID", value.encode()) for value in values])) == request_id
 
 
 # --- media ----------------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def test_json_is_read(value: str, coding: str | None) -> None:
     headers: list[Header] = [(b"Content-Type", value.encode())]
     if coding is not None:
         headers.append((b"Content-Encoding", coding.encode()))
-    assert refuse_media(headers) is None  # type: ignore[func-returns-value]  # it returns at all
+    assert refuse_media(header_values(headers)) is None  # type: ignore[func-returns-value]  # it returns at all
 
 
 @pytest.mark.contract("1.content-type")
@@ -177,7 +178,7 @@ def test_json_is_read(value: str, coding: str | None) -> None:
 )
 def test_another_content_type_is_a_415_that_says_what_was_expected(value: str | None) -> None:
     with pytest.raises(RequestRejected) as caught:
-        refuse_media([] if value is None else [(b"content-type", value.encode())])
+        refuse_media(header_values([] if value is None else [(b"content-type", value.encode())]))
     error = caught.value
     assert (error.status, error.code, error.param) == (415, "unsupported_media_type", "content-type")
     assert "expected application/json" in error.message
@@ -188,7 +189,7 @@ def test_another_content_type_is_a_415_that_says_what_was_expected(value: str | 
 def test_a_compressed_body_is_a_415_that_names_the_header(codings: list[str]) -> None:
     headers: list[Header] = [(b"content-encoding", coding.encode()) for coding in codings]
     with pytest.raises(RequestRejected) as caught:
-        refuse_media([(b"content-type", b"application/json"), *headers])
+        refuse_media(header_values([(b"content-type", b"application/json"), *headers]))
     error = caught.value
     assert (error.status, error.code, error.param) == (415, "unsupported_media_type", "content-encoding")
     assert "content-encoding" in error.message
@@ -214,4 +215,4 @@ def test_a_compressed_body_is_a_415_that_names_the_header(codings: list[str]) ->
     ],
 )
 def test_the_announced_length_is_digits_or_none(values: list[str], length: int | None) -> None:
-    assert announced_length([(b"Content-Length", value.encode()) for value in values]) == length
+    assert announced_length(header_values([(b"Content-Length", value.encode()) for value in values])) == length
