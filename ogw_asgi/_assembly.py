@@ -57,7 +57,7 @@ def catalogue(providers: Mapping[str, Provider], sequence: Sequence[str] | None)
 
 def _warn_of_the_unasked(book: Catalogue) -> None:
     """Without a sequence a backup of another name is never asked: the contract's default is `openai` and `azure`."""
-    asked = {item.provider for item in book.default()}
+    asked = {item.provider for item in book.default}
     left_out = [facts.name for facts in book.providers.values() if facts.has_endpoint and facts.name not in asked]
     if book.default_sequence is None and left_out:
         logging.getLogger("ogw_asgi").warning(

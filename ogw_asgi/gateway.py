@@ -106,7 +106,7 @@ class Gateway:
         settings.check_authenticator(authenticate)
         self._engine = choose(engine)
         self._gateway_id = secrets.token_hex(8)
-        self._observers = Observers([LogSink(), *settings.check_sinks(sinks)])
+        self._observers = Observers(settings.check_sinks(sinks), log=LogSink())
         self._mask = Mask(
             [secret for provider in self._providers.values() for secret in provider.static_secrets],
             [provider.base_url for provider in self._providers.values() if provider.base_url],

@@ -75,6 +75,8 @@ def route_path(scope: Scope) -> str:
     """
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
+    if not root:
+        return path
     for prefix in (root, root.removeprefix(scope.get("app_root_path", root).rstrip("/"))):
         if prefix and path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
             return path[len(prefix) :]

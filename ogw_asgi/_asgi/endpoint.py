@@ -103,7 +103,8 @@ class _Exchange:
             pass
         finally:
             if self._dispatch is not None:
-                door.observers.tell(self._ended)
+                at_once = self._outcome == "ok" and len(self._dispatch.attempts) == 1
+                door.observers.tell(self._ended, usual=at_once or self._outcome == "left")
 
     async def _work(self, line: Line, receive: Receive) -> None:
         self._reply.line = line.scope

@@ -103,7 +103,10 @@ class Reply:
     async def part(self, body: bytes) -> None:
         """A piece of a stream. Whoever sends many of them has a limit of its own over all."""
         try:
-            await self._hand_over(body, more=True)
+            if self._turns is None and self._head is None:  # as nearly always; what is below costs as much as sending
+                await self._send({"type": "http.response.body", "body": body, "more_body": True})
+            else:
+                await self._hand_over(body, more=True)
         except Exception as error:
             raise CallerGone from error
 

@@ -250,7 +250,7 @@ class Attempt:
         held_bytes = comment_bytes = events = 0
         while True:
             try:
-                frames = await self._in_time(stream.frames)
+                frames = await self._in_time(lambda: stream.frames(singly=True))
             except StreamDefect as defect:
                 return defect.cause, None
             if frames is None:

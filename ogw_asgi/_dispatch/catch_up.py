@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-import anyio
-
 from .._rules.continuation import Stitch
 from .._values import Outcome, Timeouts
 from .._wire.chunks import Chunk, object_choices, read_chunk
@@ -15,6 +13,7 @@ from .._wire.sse import Comment
 from .._wire.transcript import delta_of, has_more_than_text, is_other, text_of, with_text
 from .answer import Answer
 from .clock import clock_s
+from .limit import limited
 from .reading import Break, Reading, outcome_of
 
 
@@ -39,9 +38,9 @@ async def _read_on(answer: Answer, stitch: Stitch, timeouts: Timeouts) -> Chunk 
     assert stream is not None
     last = answer.chunks[-1]
     reading = Reading(answer.target.provider, stream, timeouts, Mask())
-    with anyio.CancelScope() as scope:
+    with limited() as limit:
         while not stitch.dropped:
-            frames = await reading.frames(scope)
+            frames = await reading.frames(limit)
             if isinstance(frames, Break):
                 return frames
             for index, item in enumerate(frames):
@@ -65,7 +64,7 @@ async def _read_on(answer: Answer, stitch: Stitch, timeouts: Timeouts) -> Chunk 
                     return found
                 if stitch.dropped:
                     break
-    return reading.late() if scope.cancelled_caught else None
+    return reading.late() if limit.scope.cancelled_caught else None
 
 
 def _joined(stitch: Stitch, chunks: Iterable[Chunk]) -> Chunk | None:

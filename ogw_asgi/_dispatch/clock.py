@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import anyio
 from anyio.lowlevel import current_token
@@ -17,6 +18,17 @@ def clock_s() -> float:
     except RuntimeError:
         pass
     return anyio.current_time()
+
+
+def clock() -> Callable[[], float]:
+    """The running loop's clock, for whoever reads it again and again."""
+    try:
+        loop = asyncio.get_running_loop()
+        if asyncio.current_task(loop) is not None:
+            return loop.time
+    except RuntimeError:
+        pass
+    return anyio.current_time
 
 
 def loop_id() -> object:

@@ -286,8 +286,12 @@ class Contest:
 
     def _tell_start(self, run: Run) -> None:
         target, number = run.step.target, run.number
-        self._observers.tell(lambda: AttemptStarted(self._terms.request_id, target.provider, target.model, number))
+        self._observers.tell(
+            lambda: AttemptStarted(self._terms.request_id, target.provider, target.model, number), usual=True
+        )
 
     def _tell(self, record: AttemptRecord | None, *, misconfigured: bool) -> None:
         assert record is not None
-        self._observers.tell(lambda: AttemptEnded(self._terms.request_id, record, misconfigured))
+        self._observers.tell(
+            lambda: AttemptEnded(self._terms.request_id, record, misconfigured), usual=not misconfigured
+        )

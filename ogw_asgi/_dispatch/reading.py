@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-
-import anyio
+from typing import TypeVar
 
 from .._rules.continuation import STALLED_S
 from .._rules.table import blames_the_request
@@ -12,8 +12,11 @@ from .._values import Outcome, ProviderError, Timeouts
 from .._wire.masking import Mask
 from .._wire.sse import Comment, Event
 from ..transports.base import FailureKind, TransportFailure
-from .clock import clock_s
+from .clock import clock
+from .limit import Limit
 from .stream import ChatStream, StreamDefect
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Break:
 
 
 class Reading:
-    """Reads one stream. Whoever reads keeps a cancel scope around all of it, whose deadline `frames` moves.
+    """Reads one stream. Whoever reads keeps a limit around all of it, which is moved here.
 
     Attributes:
         ends_s: when the stream has been going on for too long, on the loop's clock.
@@ -49,38 +52,46 @@ class Reading:
         self._provider = provider
         self._timeouts = timeouts
         self._mask = mask
-        self._last_event_s = started_s = clock_s()
+        self.clock_s = clock()
+        self._last_event_s = started_s = self.clock_s()
         self._finished_s = started_s if stream.finished else None
         self.ends_s = started_s + timeouts.stream_max_s
 
     def heard(self) -> None:
         """A data event has come, and whoever it was for has taken it."""
-        self._last_event_s = clock_s()
+        self._last_event_s = self.clock_s()
 
     def look(self) -> None:
         """Notice when nothing of the answer can be missing any more: its tail has a shorter limit."""
         if self._finished_s is None and self.stream.finished:
-            self._finished_s = clock_s()
+            self._finished_s = self.clock_s()
 
-    async def frames(self, scope: anyio.CancelScope) -> list[Event | Comment] | Break:
-        """What comes next, perhaps nothing. Raises nothing; where the limit passes, `scope` is cancelled."""
+    async def arrived(self, limit: Limit) -> bytes | list[Event | Comment] | Break:
+        """As `frames`, but events that need no look come as they are."""
+        return await self._next(limit, self.stream.arrived)
+
+    async def frames(self, limit: Limit) -> list[Event | Comment] | Break:
+        """What comes next, perhaps nothing. Raises nothing; where the limit passes, its scope is cancelled."""
+        return await self._next(limit, self.stream.frames)
+
+    async def _next(self, limit: Limit, read: Callable[[], Awaitable[_T | None]]) -> _T | Break:
         wait_until_s = self._last_event_s + self._timeouts.idle_s
         if self._finished_s is not None:
             wait_until_s = min(wait_until_s, self._finished_s + self._timeouts.tail_s)
-        scope.deadline = min(wait_until_s, self.ends_s)
+        limit.move(min(wait_until_s, self.ends_s))
         try:
-            frames = await self.stream.frames()
+            found = await read()
         except StreamDefect as defect:
             return self.broken(defect.cause)
         except TransportFailure as failure:
             return self.broken(failure.kind, failure=failure.kind)
-        if scope.cancel_called:
+        if limit.scope.cancel_called:
             # The limit ran out as these came: nothing can be awaited in here any more, so they are late.
             return self.late()
-        return self.broken("incomplete") if frames is None else frames
+        return self.broken("incomplete") if found is None else found
 
     def late(self) -> Break:
-        return self.broken("idle" if clock_s() < self.ends_s else "too_long")
+        return self.broken("idle" if self.clock_s() < self.ends_s else "too_long")
 
     def broken(self, cause: str, *, error: ProviderError | None = None, failure: FailureKind | None = None) -> Break:
         text = f"The stream of {self._provider} was interrupted ({cause.replace('_', ' ')})."
@@ -92,7 +103,7 @@ class Reading:
             counts=cause != "too_long" and not blames_the_request(error),
             failure=failure,
             error=error,
-            stalled=clock_s() - self._last_event_s >= min(STALLED_S, self._timeouts.idle_s),
+            stalled=self.clock_s() - self._last_event_s >= min(STALLED_S, self._timeouts.idle_s),
         )
 
 

@@ -9,10 +9,11 @@ import anyio
 from .._values import Timeouts
 from .._wire.chunks import glance, read_chunk
 from .._wire.masking import Mask
-from .._wire.sse import DONE, Comment, frame, frame_comment
+from .._wire.sse import DONE, Comment, Event, frame, frame_comment
 from .._wire.transcript import Transcript
 from .answer import Answer
 from .clock import clock_s
+from .limit import Limit, limited
 from .reading import Break, Reading
 from .stream import ChatStream
 
@@ -52,14 +53,16 @@ class Relay:
 
         Raises what `send` raises.
         """
-        stream, transcript = self._stream, self._transcript
+        stream = self._stream
         reading = Reading(self._answer.target.provider, stream, self._timeouts, self._mask)
+        # Events that need no look go on as they came, together; a transcript must have seen every one of them.
+        read = reading.arrived if self._transcript is None else reading.frames
         out = self._opening()
         broken: Break | None = None
-        with anyio.CancelScope() as scope:
+        with limited() as limit:
             while True:
                 if out:
-                    if not await self._hand_on(out, send, scope, reading.ends_s):
+                    if not await self._hand_on(out, send, limit, reading):
                         return Break(STALLED, "")
                     out = b""
                     reading.heard()
@@ -67,43 +70,31 @@ class Relay:
                     break
                 if stream.done:
                     return None
-                frames = await reading.frames(scope)
-                if isinstance(frames, Break):
-                    broken = frames
-                    break
-                # An event that only the end has ended may be half of one, and still look whole at both its ends.
-                judge = glance if transcript is None and not stream.ended else read_chunk
                 parts: list[bytes] = []
-                data = False
-                for item in frames:
-                    if isinstance(item, Comment):
-                        parts.append(frame_comment(item.text))
-                        continue
-                    data = True
-                    chunk = judge(item.data, error_event=item.error)
-                    if chunk.kind == "data":
-                        stream.note(chunk)
-                        parts.append(frame(chunk.payload) if transcript is None else transcript.told(chunk))
-                        continue
-                    if chunk.kind == "done":
-                        stream.done = True
-                        parts.append(self._end())
-                    elif chunk.kind == "error":
-                        broken = reading.broken("error_event", error=chunk.error)
+                data = over = False
+                while not over:
+                    found = await read(limit)
+                    if isinstance(found, bytes):
+                        parts.append(found)
+                        data = True
+                    elif isinstance(found, Break):
+                        broken = found
+                        break
                     else:
-                        broken = reading.broken("not_json")
-                    break
-                out = b"".join(parts)
+                        some, over, broken = self._judge(found, parts, reading)
+                        data = data or some
+                    over = over or not stream.at_hand
+                out = parts[0] if len(parts) == 1 else b"".join(parts)
                 if not data and out:
                     # Comments go on to the caller, but they do not reset the idle limit.
-                    if not await self._hand_on(out, send, scope, reading.ends_s):
+                    if not await self._hand_on(out, send, limit, reading):
                         return Break(STALLED, "")
                     out = b""
                 elif data and not out:
                     reading.heard()  # what was of no use to the caller was no silence either
                 reading.look()
-        if scope.cancelled_caught:
-            if self._sending_s is not None and clock_s() < reading.ends_s:
+        if limit.scope.cancelled_caught:
+            if self._sending_s is not None and reading.clock_s() < reading.ends_s:
                 return Break(STALLED, "")
             broken = reading.late()
         if stream.finished:  # nothing of the answer is missing: what came after it, or did not, is no break
@@ -112,6 +103,33 @@ class Relay:
                 return None
             return Break(STALLED, "")
         return broken
+
+    def _judge(
+        self, frames: list[Event | Comment], parts: list[bytes], reading: Reading
+    ) -> tuple[bool, bool, Break | None]:
+        """Adds to `parts` what is to be sent of these: was there data, was it the last, and what is broken?"""
+        stream, transcript = self._stream, self._transcript
+        # An event that only the end has ended may be half of one, and still look whole at both its ends.
+        judge = glance if transcript is None and not stream.ended else read_chunk
+        data = False
+        for item in frames:
+            if isinstance(item, Comment):
+                parts.append(frame_comment(item.text))
+                continue
+            data = True
+            chunk = judge(item.data, error_event=item.error)
+            if chunk.kind == "data":
+                stream.note(chunk)
+                parts.append(frame(chunk.payload) if transcript is None else transcript.told(chunk))
+                continue
+            if chunk.kind == "done":
+                stream.done = True
+                parts.append(self._end())
+                return True, True, None
+            if chunk.kind == "error":
+                return True, True, reading.broken("error_event", error=chunk.error)
+            return True, True, reading.broken("not_json")
+        return data, False, None
 
     def _opening(self) -> bytes:
         """What was read before the answer was one."""
@@ -126,15 +144,15 @@ class Relay:
         # The head named who began.
         return frame_comment(b" x-opengateway-provider: " + self._answer.target.provider.encode()) + frame(DONE)
 
-    async def _hand_on(self, out: bytes, send: Send, scope: anyio.CancelScope, ends_s: float) -> bool:
+    async def _hand_on(self, out: bytes, send: Send, limit: Limit, reading: Reading) -> bool:
         # A caller that reads slowly is no silence of the provider; one that does not read at all is gone.
-        self._sending_s = clock_s()
-        scope.deadline = min(ends_s, self._sending_s + self._timeouts.send_s)
+        self._sending_s = reading.clock_s()
+        limit.move(min(reading.ends_s, self._sending_s + self._timeouts.send_s))
         await send(out)
         self._sending_s = None
         self.delivered_bytes += len(out)
         # Else the limit had passed, and only a server's shield kept the send alive.
-        return not scope.cancel_called or clock_s() >= ends_s
+        return not limit.scope.cancel_called or reading.clock_s() >= reading.ends_s
 
     async def guard(self) -> None:
         """Beside `run`: closes the provider when the caller takes nothing for too long, also where nobody can end the

@@ -1,66 +1,78 @@
 """How many requests may be in flight at one target, and a bounded wait for a free place (contract, section 8).
 
 Ours instead of the HTTP pool's limits: a pool that is contended while requests are cancelled may never recover
-(encode/httpcore issue 1093), and a full pool says nothing that could move the request on to the next target.
+(encode/httpcore issue 1093), and a full pool says nothing that could move the request on to the next target. And a
+count instead of anyio's limiter, which knows who holds what: that costs five times as much, and nobody asks.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable
 
 import anyio
 
 
 class Slots:
-    """One limiter per key, made on first use and dropped when idle: callers choose models, so keys are unbounded."""
+    """What is kept of a key is dropped when nobody is there: callers choose models, so keys are unbounded."""
 
     def __init__(self, per_key: int) -> None:
         self._per_key = per_key
-        self._limiters: dict[Hashable, anyio.CapacityLimiter] = {}
+        self._taken: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, deque[anyio.Event]] = {}
+        """In the order of their coming; whoever is taken out of it has been given the place."""
 
     async def acquire(self, key: Hashable, wait_s: float) -> Slot | None:
         """A slot, or None when there was none within `wait_s`. Cancelling gives nothing away."""
-        limiter = self._limiters.get(key)
-        if limiter is None:
-            limiter = self._limiters[key] = anyio.CapacityLimiter(self._per_key)
-        slot = Slot(self, key, limiter)
+        taken = self._taken.get(key, 0)
+        if taken < self._per_key:
+            self._taken[key] = taken + 1
+            return Slot(self, key)
+        return Slot(self, key) if await self._wait(key, wait_s) else None
+
+    async def _wait(self, key: Hashable, wait_s: float) -> bool:
+        turn = anyio.Event()
+        queue = self._waiting.setdefault(key, deque())
+        queue.append(turn)
         try:
-            limiter.acquire_on_behalf_of_nowait(slot)
-        except anyio.WouldBlock:
-            got = False
-            try:
-                with anyio.move_on_after(wait_s):
-                    await limiter.acquire_on_behalf_of(slot)
-                    got = True
-            finally:
-                if not got:
-                    self._drop_idle(key, limiter)
-            if not got:
-                return None
-        return slot
+            with anyio.move_on_after(wait_s):
+                await turn.wait()
+        except BaseException:
+            if turn.is_set():
+                self._release(key)
+            raise
+        finally:
+            if not turn.is_set():
+                queue.remove(turn)
+                if not queue:
+                    del self._waiting[key]
+        return turn.is_set()
 
     def in_flight(self) -> int:
-        return sum(int(limiter.borrowed_tokens) for limiter in self._limiters.values())
+        return sum(self._taken.values())
 
-    def _drop_idle(self, key: Hashable, limiter: anyio.CapacityLimiter) -> None:
-        idle = limiter.borrowed_tokens == 0 and limiter.statistics().tasks_waiting == 0
-        if idle and self._limiters.get(key) is limiter:
-            del self._limiters[key]
+    def _release(self, key: Hashable) -> None:
+        if (queue := self._waiting.get(key)) is not None:
+            queue.popleft().set()  # the place changes hands, and the count stays
+            if not queue:
+                del self._waiting[key]
+        elif self._taken[key] == 1:
+            del self._taken[key]
+        else:
+            self._taken[key] -= 1
 
 
 class Slot:
     """One place at one target. `release` is harmless when repeated."""
 
-    __slots__ = ("_held", "_key", "_limiter", "_slots")
+    __slots__ = ("_held", "_key", "_slots")
 
-    def __init__(self, slots: Slots, key: Hashable, limiter: anyio.CapacityLimiter) -> None:
+    def __init__(self, slots: Slots, key: Hashable) -> None:
         self._slots = slots
         self._key = key
-        self._limiter = limiter
         self._held = True
 
     def release(self) -> None:
         if self._held:
             self._held = False
-            self._limiter.release_on_behalf_of(self)
-            self._slots._drop_idle(self._key, self._limiter)
+            self._slots._release(self._key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._values import Limits
-from .._wire.chunks import Chunk
+from .._wire.chunks import Chunk, unflagged
 from .._wire.sse import Comment, Event, EventTooLarge, SSEDecoder
 from ..transports.base import TransportFailure, UpstreamResponse
 
@@ -28,9 +28,12 @@ class ChatStream:
     def __init__(self, response: UpstreamResponse, choices: int, limits: Limits) -> None:
         self._chunks = response.chunks()
         self._decoder = SSEDecoder(limits.upstream_event_bytes)
+        self._event_bytes = limits.upstream_event_bytes
         self._limit_bytes = limits.upstream_stream_bytes
         self._unfinished = set(range(choices))
         self._backlog: list[Event | Comment] = []
+        self._unfed = b""
+        """Received, and not yet decoded."""
         self.ended = False
         self.done = False
         self.received_bytes = 0
@@ -51,8 +54,34 @@ class ChatStream:
     def put_back(self, frames: list[Event | Comment]) -> None:
         self._backlog = frames
 
-    async def frames(self) -> list[Event | Comment] | None:
-        """The frames that the next bytes complete, perhaps none; None at the end.
+    @property
+    def at_hand(self) -> bool:
+        """The next frames need not be waited for."""
+        return bool(self._backlog or self._unfed)
+
+    async def arrived(self) -> bytes | list[Event | Comment] | None:
+        """What comes next: events to be relayed as they are, or else frames, perhaps none; None at the end.
+
+        Raises as `frames` does.
+        """
+        if self._backlog or self.ended:
+            return await self.frames()
+        piece = self._unfed or await self._receive()
+        if piece is None:
+            return self._decode(None)
+        self._unfed = b""
+        if self._decoder.holds:
+            # Once the event is over that has been begun, what follows it may be passed on as it is.
+            return self._decode(self._first_event(piece))
+        size = unflagged(piece) if len(piece) <= self._event_bytes else 0
+        if not size:
+            return self._decode(piece)
+        if size < len(piece):
+            self._unfed, piece = piece[size:], piece[:size]
+        return piece
+
+    async def frames(self, *, singly: bool = False) -> list[Event | Comment] | None:
+        """The frames that the next bytes complete, perhaps none; None at the end. `singly`: no more than one event.
 
         Raises TransportFailure when the connection breaks, StreamDefect when a limit is passed.
         """
@@ -61,20 +90,36 @@ class ChatStream:
             return frames
         if self.ended:
             return None
-        if self.received_bytes > self._limit_bytes:
-            raise StreamDefect("too_long")
-        if self._decoder.too_large:
-            raise StreamDefect("event_too_large")
+        piece, self._unfed = self._unfed or await self._receive(), b""
+        return self._decode(piece if piece is None or not singly else self._first_event(piece))
+
+    def _first_event(self, piece: bytes) -> bytes:
+        """What ends the first event in it; the rest is put back."""
+        end = piece.find(b"\n\n") + 2
+        if 1 < end < len(piece):
+            piece, self._unfed = piece[:end], piece[end:]
+        return piece
+
+    def _decode(self, piece: bytes | None) -> list[Event | Comment] | None:
         try:
-            async for chunk in self._chunks:
-                self.received_bytes += len(chunk)
-                over = self.received_bytes - self._limit_bytes
-                # What was complete before the limit is the caller's, however much came at once.
-                return self._decoder.feed(chunk if over <= 0 else chunk[:-over])
+            if piece is not None:
+                return self._decoder.feed(piece)
             self.ended = True
             return self._decoder.close() or None
         except EventTooLarge:
             raise StreamDefect("event_too_large") from None
+
+    async def _receive(self) -> bytes | None:
+        if self.received_bytes > self._limit_bytes:
+            raise StreamDefect("too_long")
+        if self._decoder.too_large:
+            raise StreamDefect("event_too_large")
+        async for chunk in self._chunks:
+            self.received_bytes += len(chunk)
+            over = self.received_bytes - self._limit_bytes
+            # What was complete before the limit is the caller's, however much came at once.
+            return chunk if over <= 0 else chunk[:-over]
+        return None
 
     async def drain(self, limit_bytes: int) -> None:
         """Read a short rest, so that a kept connection can be used again; gives up at anything odd."""

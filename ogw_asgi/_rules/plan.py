@@ -51,10 +51,15 @@ class Catalogue:
 
     providers: Mapping[str, ProviderFacts]
     default_sequence: tuple[TargetName, ...] | None = None
+    default: tuple[TargetName, ...] = field(init=False)
+    """Whom a request asks that names nobody."""
 
     def __post_init__(self) -> None:
         if self.default_sequence is None:
+            names = [name for name in OUT_OF_THE_BOX if name in self.providers] or list(self.providers)
+            object.__setattr__(self, "default", tuple(TargetName(name) for name in names))
             return
+        object.__setattr__(self, "default", self.default_sequence)
         if not self.default_sequence:
             raise ConfigurationError("failover_sequence: expected at least one provider")
         unknown = [item.provider for item in self.default_sequence if item.provider not in self.providers]
@@ -63,12 +68,6 @@ class Catalogue:
                 f"failover_sequence: no provider is named {', '.join(unknown)};"
                 f" configured are {', '.join(self.providers) or 'none'}"
             )
-
-    def default(self) -> tuple[TargetName, ...]:
-        if self.default_sequence is not None:
-            return self.default_sequence
-        names = [name for name in OUT_OF_THE_BOX if name in self.providers] or list(self.providers)
-        return tuple(TargetName(name) for name in names)
 
 
 def make_plan(
@@ -88,29 +87,18 @@ def make_plan(
     if endpoint is not None:
         _check_endpoint(endpoint, catalogue, principal, endpoint_allowed)
     if options.sequence is None:
-        names = _permitted(catalogue.default(), model, endpoint, catalogue, principal)
+        names = _permitted(catalogue.default, model, endpoint, catalogue, principal)
     else:
         names = options.sequence
         _check_sequence(names, model, endpoint, catalogue, principal)
     limits_s = [limit for limit in (total_s, options.caller_limit_s) if limit is not None]
-    return Plan(
-        targets=tuple(_target(item, model, endpoint, catalogue) for item in names),
-        stream=stream,
-        first_chunk_s=options.first_chunk_s,
-        total_s=min(limits_s, default=None),
-        own_total_s=total_s,
-    )
+    targets = tuple([_target(item, model, endpoint, catalogue.providers[item.provider]) for item in names])
+    return Plan(targets, stream, options.first_chunk_s, min(limits_s, default=None), total_s)
 
 
-def _target(item: TargetName, model: str, endpoint: Endpoint | None, catalogue: Catalogue) -> Target:
-    facts = catalogue.providers[item.provider]
+def _target(item: TargetName, model: str, endpoint: Endpoint | None, facts: ProviderFacts) -> Target:
     asked = item.model or model
-    return Target(
-        provider=facts.name,
-        asked=asked,
-        model=facts.served(asked),
-        endpoint=endpoint if facts.takes_endpoint else None,
-    )
+    return Target(facts.name, asked, facts.served(asked), endpoint if facts.takes_endpoint else None)
 
 
 def _check_endpoint(
@@ -166,13 +154,15 @@ def _permitted(
     principal: Principal | None,
 ) -> tuple[TargetName, ...]:
     """Of a sequence that the caller did not choose, what this caller can use."""
-    usable = [item for item in names if _may_use(principal, item.provider)]
-    # The body's model is the caller's own word: a refusal, not an omission.
-    if not _may_ask(principal, model) and any(item.model is None for item in usable):
-        raise _model_forbidden("model")
-    usable = [item for item in usable if _may_ask(principal, item.model or model)]
-    if not usable:
-        raise _no_provider("This token may use none of the configured providers.")
+    usable = list(names)
+    if principal is not None:
+        usable = [item for item in names if _may_use(principal, item.provider)]
+        # The body's model is the caller's own word: a refusal, not an omission.
+        if not _may_ask(principal, model) and any(item.model is None for item in usable):
+            raise _model_forbidden("model")
+        usable = [item for item in usable if _may_ask(principal, item.model or model)]
+        if not usable:
+            raise _no_provider("This token may use none of the configured providers.")
     reachable = [item for item in usable if _reachable(catalogue.providers[item.provider], endpoint)]
     if not reachable:
         raise _endpoint_missing(usable[0].provider)

@@ -57,6 +57,31 @@ def glance(payload: bytes, *, error_event: bool = False) -> Chunk:
     return read_chunk(payload, error_event=error_event)
 
 
+_as_we_frame_it = re.compile(rb"(?:data: \{[^\r\n]*\}\n\n)*+").match
+
+
+def unflagged(data: bytes) -> int:
+    """How much of `data`, which begins with an event, is whole events that a glance at each would let pass, and whose
+    framing is ours. They can be relayed as they are, all at once.
+    """
+    size = _as_we_frame_it(data).end()  # type: ignore[union-attr]  # matches everywhere
+    if size != len(data):
+        data = data[:size]
+    flagged = data.find(b'"error"')
+    if (reason := _reason_given(data)) is not None and (flagged < 0 or reason.start() < flagged):
+        flagged = reason.start()
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            if flagged < 0 or error.start < flagged:
+                flagged = error.start
+    if flagged < 0:
+        return size
+    before = data.rfind(b"\n\n", 0, flagged)
+    return before + 2 if before >= 0 else 0
+
+
 def read_chunk(payload: bytes, *, error_event: bool = False) -> Chunk:
     """The full judgement of one event. `error_event`: the event's name was `error`."""
     if error_event:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from .._values import AttemptRecord, CallOptions, Header
 from .masking import Mask
 
 # Not `openai-organization`: it names the operator's account. `x-request-id` is ours; cookies belong to nobody
 # here.
-_downstream = re.compile(
+_allowed = re.compile(
     rb"(?:x-ratelimit-|anthropic-ratelimit-|ratelimit)[a-z0-9_-]*"
     rb"|retry-after|retry-after-ms|x-ms-retry-after-ms"
     rb"|openai-(?:processing-ms|version|model)|apim-request-id|x-ms-region|x-generation-id"
@@ -48,11 +49,20 @@ def downstream_headers(raw: Iterable[Header], mask: Mask) -> list[Header]:
     whole.
     """
     headers: list[Header] = []
-    for name, value in raw:
-        name, value = name.lower(), value.strip(b" \t")
-        if _downstream(name) and not _control(value) and not mask.holds(value):
-            headers.append((name, value))
+    for raw_name, raw_value in raw:
+        name = _downstream(raw_name)
+        if name is not None:
+            value = raw_value.strip(b" \t")
+            if not _control(value) and not mask.holds(value):
+                headers.append((name, value))
     return headers
+
+
+@lru_cache(maxsize=512)
+def _downstream(name: bytes) -> bytes | None:
+    """The name in lower case if the caller gets such a header. Servers send the same dozen names again and again."""
+    name = name.lower()
+    return name if _allowed(name) else None
 
 
 def server_timing(records: Sequence[AttemptRecord]) -> bytes:

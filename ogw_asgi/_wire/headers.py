@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import cast
+from typing import Any, cast
 
 from .._values import CallOptions, Endpoint, Header, Limits, Secret, StreamBreak, TargetName
 from ..exceptions import RequestRejected, bad_header
@@ -92,17 +92,10 @@ def read_options(values: Values, *, request_id: str, limits: Limits, header_max_
             text = _text(name, found[0], limits)
             if text:
                 texts[name] = text
-    endpoint, api_key = _vllm(texts)
     trace_id, trace_flags = _trace(values)
     return CallOptions(
         request_id=request_id,
-        sequence=_sequence(texts[SEQUENCE], limits) if SEQUENCE in texts else None,
-        vllm_endpoint=endpoint,
-        vllm_api_key=api_key,
-        first_chunk_s=_first_chunk(texts[TIMEOUT], header_max_s) if TIMEOUT in texts else None,
-        success_status=_success_status(texts[SUCCESS_STATUS]) if SUCCESS_STATUS in texts else None,
-        hedge_after_s=_hedge_after(texts[HEDGE_AFTER], header_max_s) if HEDGE_AFTER in texts else None,
-        on_stream_break=_on_stream_break(texts[ON_STREAM_BREAK]) if ON_STREAM_BREAK in texts else None,
+        **(_ours(texts, limits, header_max_s) if texts else {}),
         caller_limit_s=_caller_limit(values),
         idempotency_key=_label(values, "idempotency-key", 256),
         via=_via(values),
@@ -112,6 +105,19 @@ def read_options(values: Values, *, request_id: str, limits: Limits, header_max_
 
 
 # --- the gateway's own headers: strict ----------------------------------------------------------------------
+
+
+def _ours(texts: dict[str, str], limits: Limits, header_max_s: float) -> dict[str, Any]:
+    endpoint, api_key = _vllm(texts)
+    return {
+        "sequence": _sequence(texts[SEQUENCE], limits) if SEQUENCE in texts else None,
+        "vllm_endpoint": endpoint,
+        "vllm_api_key": api_key,
+        "first_chunk_s": _first_chunk(texts[TIMEOUT], header_max_s) if TIMEOUT in texts else None,
+        "success_status": _success_status(texts[SUCCESS_STATUS]) if SUCCESS_STATUS in texts else None,
+        "hedge_after_s": _hedge_after(texts[HEDGE_AFTER], header_max_s) if HEDGE_AFTER in texts else None,
+        "on_stream_break": _on_stream_break(texts[ON_STREAM_BREAK]) if ON_STREAM_BREAK in texts else None,
+    }
 
 
 def _text(name: str, value: bytes, limits: Limits) -> str:
@@ -193,14 +199,18 @@ def _on_stream_break(text: str) -> StreamBreak:
 
 
 def _caller_limit(values: Values) -> float | None:
+    if "x-stainless-read-timeout" not in values and "x-stainless-timeout" not in values:
+        return None
     announced = (*values.get("x-stainless-read-timeout", ()), *values.get("x-stainless-timeout", ()))
     limits_s = [float(value) for value in announced if _seconds(value)]
     return min((limit_s for limit_s in limits_s if isfinite(limit_s) and limit_s > 0), default=None)
 
 
 def _via(values: Values) -> tuple[str, ...]:
+    if "via" not in values:
+        return ()
     ids = []
-    for value in values.get("via", ()):
+    for value in values["via"]:
         for entry in value.split(b","):
             words = entry.split()  # protocol, received-by, perhaps a comment (RFC 9110, 7.6.3)
             found = _gateway_id(words[1]) if len(words) > 1 else None
@@ -210,6 +220,8 @@ def _via(values: Values) -> tuple[str, ...]:
 
 
 def _trace(values: Values) -> tuple[str | None, str]:
+    if "traceparent" not in values:
+        return None, "00"
     found = _traceparent(_only(values, "traceparent") or b"")
     if found is None or not found[1].strip(b"0") or not found[2].strip(b"0"):
         return None, "00"

@@ -35,9 +35,12 @@ class Mask:
 
     def plus(self, secrets: Iterable[str]) -> Mask:
         """This mask with more secrets, such as the caller's key. Compiles nothing: it runs per request."""
+        new = [secret for secret in secrets if secret not in self._secrets and len(secret) >= SHORTEST_SECRET]
+        if not new:
+            return self
         mask = Mask.__new__(Mask)
         mask._urls, mask._shortest, mask._secrets = self._urls, self._shortest, self._secrets
-        mask._add(secrets)
+        mask._add(new)
         return mask
 
     def text(self, text: str) -> str:
@@ -56,8 +59,9 @@ class Mask:
         if len(value) < self._shortest:
             return False
         text = value.decode("latin-1")
-        if any(secret in text for secret in self._secrets):
-            return True
+        for secret in self._secrets:
+            if secret in text:
+                return True
         return self._urls is not None and self._urls.search(text) is not None
 
     def __repr__(self) -> str:

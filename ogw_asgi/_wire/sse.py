@@ -81,6 +81,11 @@ class SSEDecoder:
         self._too_large = False
 
     @property
+    def holds(self) -> bool:
+        """Something of an event has been fed, and not yet its end; or nothing at all yet."""
+        return bool(self._rest) or self._after_cr or not self._started
+
+    @property
     def too_large(self) -> bool:
         """An event was; nothing more is worth waiting for, for the next call raises."""
         return self._too_large

@@ -108,16 +108,22 @@ class Sink(Protocol):
 
 
 class Observers:
-    """The sinks of one gateway. Events are passed as functions, so that none is built when nobody listens."""
+    """The sinks of one gateway. Events are passed as functions, so that none is built when nobody listens.
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
+    `log` has no word for what is as it should be, so it is not told of it.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], log: Sink | None = None) -> None:
         self._sinks = tuple(sinks)
+        self._all = (log, *self._sinks) if log is not None else self._sinks
 
-    def tell(self, build: Callable[[], Event]) -> None:
-        if not self._sinks:
+    def tell(self, build: Callable[[], Event], *, usual: bool = False) -> None:
+        """`usual`: all is well, as nearly always."""
+        listening = self._sinks if usual else self._all
+        if not listening:
             return
         event = build()
-        for sink in self._sinks:
+        for sink in listening:
             try:
                 sink.on_event(event)
             except Exception as error:

@@ -15,6 +15,8 @@ from ._socket import PIECE_BYTES, readable, send_at_once
 UNREAD_BYTES = 64 << 10
 """With so much waiting for a slow reader the source is stopped; one more read may have come on top of it."""
 
+WAITS = 8
+"""So many in a row go by before it is asked whether the task has been cancelled: asking costs as much as waiting."""
 
 _NO_BUFFER = memoryview(b"")
 
@@ -30,6 +32,7 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
     _waiter: asyncio.Future[None] | None = None
     _timer: asyncio.TimerHandle | None = None
     _idle_since_s = 0.0
+    _waits = 0
 
     def __init__(self, sock: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
@@ -86,7 +89,9 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
         self._waiter = self._loop.create_future()
         try:
             # anyio does not cancel a task whose wait is over, and a peer that is never silent ends every one at once.
-            await anyio.lowlevel.checkpoint_if_cancelled()
+            self._waits = (self._waits + 1) % WAITS
+            if not self._waits:
+                await anyio.lowlevel.checkpoint_if_cancelled()
             await self._waiter
         except BaseException:
             self.abort()

@@ -186,7 +186,7 @@ class Played:
         found = {
             "permits": dispatcher.circuits.in_flight(),
             "slots": dispatcher.slots.in_flight(),
-            "limiters": len(dispatcher.slots._limiters),
+            "queues": len(dispatcher.slots._waiting),
             "connections": len(self.upstreams.connected),
             "leases": leases,
         }

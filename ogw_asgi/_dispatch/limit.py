@@ -1,0 +1,81 @@
+"""A time limit that is moved with every event of a stream.
+
+To set a cancel scope's deadline is to cancel one timer and to set another, which costs as much as to relay the event.
+On asyncio this one has a timer that is left where it is: when it rings too early it is set anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import anyio
+
+from .clock import on_trio
+
+
+class Limit(Protocol):
+    """`scope` is cancelled when the time is over that `move` has set last; none is set at first."""
+
+    scope: anyio.CancelScope
+
+    def move(self, until_s: float) -> None:
+        """To another time on the loop's clock, earlier or later."""
+        ...
+
+
+@contextmanager
+def limited() -> Iterator[Limit]:
+    """Around what is to be ended when the time is over."""
+    with anyio.CancelScope() as scope:
+        if on_trio():
+            yield _Deadline(scope)
+            return
+        timer = _Timer(scope)
+        try:
+            yield timer
+        finally:
+            timer.stop()
+
+
+class _Deadline:
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self.scope = scope
+
+    def move(self, until_s: float) -> None:
+        self.scope.deadline = until_s
+
+
+class _Timer:
+    __slots__ = ("_due_s", "_handle", "_loop", "_until_s", "scope")
+
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self.scope = scope
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.TimerHandle | None = None
+        self._due_s = self._until_s = math.inf
+
+    def move(self, until_s: float) -> None:
+        self._until_s = until_s
+        if until_s < self._due_s:
+            self.stop()
+            self._set()
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _set(self) -> None:
+        self._due_s = self._until_s
+        self._handle = self._loop.call_at(self._until_s, self._ring)
+
+    def _ring(self) -> None:
+        if self._loop.time() >= self._until_s:
+            self._handle = None
+            self.scope.cancel()
+        else:
+            self._set()
