@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ._secret import Secret as Secret
 
@@ -100,9 +100,11 @@ class Principal:
 # --- where it may go ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is tried: a provider, asked for a model, at its own or at a caller-named endpoint."""
+class Target(NamedTuple):
+    """What is tried: a provider, asked for a model, at its own or at a caller-named endpoint.
+
+    A key of many dictionaries, so a tuple, whose hash costs no Python.
+    """
 
     provider: str
     asked: str

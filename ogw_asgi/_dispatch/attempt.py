@@ -200,7 +200,13 @@ class Attempt:
             return "invalid_answer", f"{kind}_for_a_plain_call", None
         whole = bytearray()  # a list of chunks of one byte each would take many times their size
         chunks = response.chunks()
-        while (chunk := await self._in_time(lambda: anext(chunks, None))) is not None:
+        while True:
+            if self._scope.cancel_called:
+                chunk = await self._in_time(lambda: anext(chunks, None))
+            else:
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                break
             whole += chunk
             if len(whole) > self.limits.upstream_answer_bytes:
                 return "invalid_answer", "too_large", None

@@ -77,9 +77,9 @@ def media(headers: Iterable[Header]) -> Media:
 
 def encoded(headers: Iterable[Header]) -> bool:
     """Is the body compressed although identity was asked for? Such a body is neither decoded nor relayed."""
-    return any(
-        coding.strip().lower() not in (b"", b"identity")
-        for name, value in headers
-        if name.lower() == b"content-encoding"
-        for coding in value.split(b",")
-    )
+    for name, value in headers:
+        if name.lower() == b"content-encoding":
+            for coding in value.split(b","):
+                if coding.strip().lower() not in (b"", b"identity"):
+                    return True
+    return False

@@ -19,7 +19,7 @@ from ..exceptions import RequestRejected, bad_body
 from .fields import KNOWN, check_fields, missing, wrong_value
 from .members import InvalidJSON, Member, read_document, read_members, read_value
 from .onepass import read_at_once
-from .structure import refuse_structure, refuse_width
+from .structure import MEMBERS, refuse_structure, refuse_width
 
 _BLANKS = " \t\n\r"
 _gap = re.compile(r"[ \t\n\r,]*").match
@@ -47,18 +47,20 @@ def read_body(raw: bytes, limits: Limits) -> ChatCall:
     """The call that `raw` asks for. Raises the 400 that names the field, or what is wrong with the whole."""
     if not raw:
         raise bad_body("The body is empty: expected a JSON object.")
-    structure = refuse_structure(raw, limits)
+    commas = raw.count(b",")  # each look at all of a long body costs as much as much of the rest
+    structure = refuse_structure(raw, limits, commas)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise bad_body("The body is not valid UTF-8.") from None
-    refuse_width(raw, limits, structure)
-    found = read_at_once(raw, text) if text.count(",") < limits.messages else None
-    if found is not None and not _has_splices(found[0]):
+    if commas >= MEMBERS:
+        refuse_width(raw, limits, structure)
+    found = read_at_once(raw, text) if commas < limits.messages else None
+    if found is not None and not _has_splices(raw, found[0]):
         values, model_span = found
         check_fields(values)
         return _call(raw, values, model_span)
-    members = _read_object(text, limits)
+    members = _read_object(text, limits, commas)
     values = _read_known(members)
     splices = list(_top_splices(members, values))
     splices += _message_splices(text, members, values, limits)
@@ -84,7 +86,7 @@ def body_for(call: ChatCall, model: str) -> bytes:
     return call.body[:start] + json.dumps(model).encode("ascii") + call.body[end:]
 
 
-def _read_object(text: str, limits: Limits) -> list[Member]:
+def _read_object(text: str, limits: Limits, commas: int) -> list[Member]:
     def refuse_many(key: str, at: int) -> None:
         # Element by element, for no more than the limit: to read a hundred thousand messages only to refuse them would
         # hold everybody up for as long as answering them.
@@ -100,7 +102,7 @@ def _read_object(text: str, limits: Limits) -> list[Member]:
     start = len(text) - len(text.lstrip(_BLANKS))
     try:
         # There are fewer messages than commas, so nearly every body is read once.
-        members, end = read_members(text, start, before=refuse_many if text.count(",") >= limits.messages else None)
+        members, end = read_members(text, start, before=refuse_many if commas >= limits.messages else None)
     except InvalidJSON as error:
         raise bad_body(f"The body is not a JSON object: {error}.") from None
     if text[end:].strip(_BLANKS):
@@ -125,12 +127,12 @@ def _read_known(members: list[Member]) -> dict[str, Any]:
 # --- strings that hold JSON ---------------------------------------------------------------------------------
 
 
-def _has_splices(values: dict[str, Any]) -> bool:
-    """Whether a string that may hold JSON is among them; checks nothing else."""
-    if any(isinstance(values.get(name), str) for name in _HOLDS_JSON):
+def _has_splices(raw: bytes, values: dict[str, Any]) -> bool:
+    """Whether a string that may hold JSON is among them; checks nothing else. No name in `raw` has an escape."""
+    if not _HOLDS_JSON.isdisjoint(values) and any(isinstance(values.get(name), str) for name in _HOLDS_JSON):
         return True
-    messages = values.get("messages")
-    return isinstance(messages, list) and any(map(_calls_are_text, messages))
+    messages = values["messages"]
+    return b'"tool_calls"' in raw and isinstance(messages, list) and any(map(_calls_are_text, messages))
 
 
 def _top_splices(members: list[Member], values: dict[str, Any]) -> Iterator[_Splice]:

@@ -7,6 +7,7 @@ value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ Check = Callable[[Any, str], None]
 ROLES = frozenset({"system", "user", "assistant", "tool", "developer", "function"})
 
 _LONGEST_MODEL = 256
+_unfit = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 
 
 def missing(path: str) -> RequestRejected:
@@ -34,9 +36,7 @@ def wrong_value(path: str, expected: str) -> RequestRejected:
 
 def is_model(name: str) -> bool:
     """May `name` be sent as a model's name? Control characters and lone surrogates break encoders."""
-    return 0 < len(name) <= _LONGEST_MODEL and not any(
-        char < " " or "\x7f" <= char <= "\x9f" or "\ud800" <= char <= "\udfff" for char in name
-    )
+    return 0 < len(name) <= _LONGEST_MODEL and _unfit(name) is None
 
 
 def check_fields(values: dict[str, Any]) -> None:

@@ -67,9 +67,8 @@ def _downstream(name: bytes) -> bytes | None:
 
 def server_timing(records: Sequence[AttemptRecord]) -> bytes:
     """One metric per attempt, in order, described by its label."""
-    return ", ".join(f'{record.provider};dur={record.duration_ms};desc="{record.label}"' for record in records).encode(
-        "latin-1"
-    )
+    metrics = [f'{record.provider};dur={record.duration_ms};desc="{record.label}"' for record in records]
+    return ", ".join(metrics).encode("latin-1")
 
 
 def traceparent(trace_id: str, span_id: str, flags: str = "00") -> str:

@@ -25,13 +25,14 @@ _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _IS_COMMA = bytes.maketrans(b"[{]},", b"\x00\x00\x00\x00\x01")
 
 
-def refuse_structure(body: bytes, limits: Limits) -> bytes | None:
+def refuse_structure(body: bytes, limits: Limits, commas: int | None = None) -> bytes | None:
     """Raises the 400 `body_too_complex` for JSON nested too deeply or with too many structural characters.
 
-    Returns these characters for `refuse_width`, if they had to be looked at.
+    `commas`: how many there are, strings included, for whoever has counted them. Returns the structural characters for
+    `refuse_width`, if they had to be looked at.
     """
     opens = body.count(b"[") + body.count(b"{")
-    if opens <= limits.json_depth and opens + body.count(b",") <= limits.json_structure:
+    if opens <= limits.json_depth and opens + (body.count(b",") if commas is None else commas) <= limits.json_structure:
         return None  # upper bounds, strings included: nearly every body ends here
     structure = _outside_strings(body, limits)
     opens = structure.count(b"[") + structure.count(b"{")
