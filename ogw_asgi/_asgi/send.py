@@ -162,7 +162,7 @@ class Reply:
         try:
             if self.line is not None:
                 self.line.deadline = clock_s() + self._send_s
-                await self._hand_over(body, more=more)
+                await (self._hand if self._turns is None else self._hand_over)(body, more=more)
                 return
             with anyio.move_on_after(self._send_s):
                 await self._hand_over(body, more=more)
@@ -172,7 +172,7 @@ class Reply:
         raise CallerGone
 
     async def _hand_over(self, body: bytes, *, more: bool) -> None:
-        if self._turns is None:
+        if self._turns is None:  # there is no heartbeat
             await self._hand(body, more=more)
             return
         async with self._turns:

@@ -61,6 +61,8 @@ class Circuit:
         silent: it opened because nothing came, not because errors came.
         recovered: probes that succeeded since it opened.
         cooling_until_s: until then the provider asked not to be asked. It moves no phase.
+        sound_until_s: until then one more success says nothing new: `results` holds nothing else, as many as it can,
+            and all of this second.
     """
 
     phase: Literal["closed", "open", "half_open"] = "closed"
@@ -74,6 +76,7 @@ class Circuit:
     lease: Lease | None = None
     recovered: int = 0
     cooling_until_s: float = float("-inf")
+    sound_until_s: float = float("-inf")
 
 
 CLOSED = Circuit()
@@ -157,7 +160,7 @@ def transition(state: Circuit, event: Event, now_s: float, breaker: Breaker, jit
             return _failed(state, event, now_s, breaker, jitter)
         case Late() if state.phase == "closed" and event.started_s >= state.since_s:
             result = Result(now_s, "late", event.ticket)
-            noted = replace(state, seen_s=now_s, results=_with(state.results, result, now_s))
+            noted = _noted(state, result, now_s)
             return _open(noted, now_s, breaker, jitter, silent=True) if _down(noted, breaker) else noted
         case Released():
             return _released(state, event.ticket)
@@ -184,6 +187,7 @@ def anchored(state: Circuit, now_s: float) -> Circuit:
         results=tuple(result._replace(at_s=result.at_s - back_s) for result in state.results),
         lease=state.lease and state.lease._replace(until_s=state.lease.until_s - back_s),
         cooling_until_s=state.cooling_until_s - back_s,
+        sound_until_s=state.sound_until_s - back_s,
     )
 
 
@@ -197,10 +201,9 @@ def _admitted(state: Circuit, event: Admitted, now_s: float) -> Circuit:
 
 def _succeeded(state: Circuit, event: Succeeded, now_s: float) -> Circuit:
     if state.phase == "closed":
-        if _sound(state, now_s):
+        if now_s < state.sound_until_s:
             return state
-        result = Result(now_s, "ok", event.ticket)
-        return replace(state, seen_s=now_s, in_a_row=0, results=_with(state.results, result, now_s))
+        return _noted(state, Result(now_s, "ok", event.ticket), now_s)
     if event.started_s < state.since_s and not (state.silent or _holds(state, event.ticket)):
         return state  # it went out before the errors began, so it says nothing about their end
     return _one_recovered(_released(state, event.ticket), now_s)
@@ -211,7 +214,7 @@ def _failed(state: Circuit, event: Failed, now_s: float, breaker: Breaker, jitte
         if event.started_s < state.since_s and event.for_s is None:
             return _released(state, event.ticket)  # of the outage that is over: it would keep a sound target out
         result = Result(now_s, "failed", event.ticket)
-        noted = replace(state, seen_s=now_s, in_a_row=state.in_a_row + 1, results=_with(state.results, result, now_s))
+        noted = _noted(state, result, now_s)
         if event.for_s is None and not _down(noted, breaker):
             return noted
         return _open(noted, now_s, breaker, jitter, silent=event.silent, for_s=event.for_s)
@@ -230,15 +233,6 @@ def _released(state: Circuit, ticket: int) -> Circuit:
     if any(result.ticket == ticket and result.kind == "late" for result in state.results):
         return replace(state, results=_without_late(state.results, ticket))
     return state
-
-
-_ALL_WELL = {"ok"}
-
-
-def _sound(state: Circuit, now_s: float) -> bool:
-    """It remembers nothing but successes, as many as it can, all of this second: one more says nothing new."""
-    results = state.results
-    return len(results) == WINDOW and now_s - results[0].at_s < 1.0 and {one.kind for one in results} == _ALL_WELL
 
 
 def _holds(state: Circuit, ticket: int) -> bool:
@@ -285,9 +279,22 @@ def _down(state: Circuit, breaker: Breaker) -> bool:
     )
 
 
-def _with(results: tuple[Result, ...], result: Result, now_s: float) -> tuple[Result, ...]:
-    recent = [old for old in _without_late(results, result.ticket) if now_s - old.at_s <= WINDOW_S]
-    return (*recent[-(WINDOW - 1) :], result)
+_ALL_WELL = {"ok"}
+
+
+def _noted(state: Circuit, result: Result, now_s: float) -> Circuit:
+    """A closed circuit, with one more result."""
+    recent = [old for old in _without_late(state.results, result.ticket) if now_s - old.at_s <= WINDOW_S]
+    results = (*recent[-(WINDOW - 1) :], result)
+    sound = len(results) == WINDOW and {one.kind for one in results} == _ALL_WELL
+    in_a_row = {"ok": 0, "failed": state.in_a_row + 1, "late": state.in_a_row}[result.kind]
+    return replace(
+        state,
+        seen_s=now_s,
+        in_a_row=in_a_row,
+        results=results,
+        sound_until_s=results[0].at_s + 1.0 if sound else float("-inf"),
+    )
 
 
 def _without_late(results: Iterable[Result], ticket: int) -> tuple[Result, ...]:

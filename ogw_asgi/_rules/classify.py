@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .._values import Outcome
-from .table import TABLE, Verdict
+from .table import OK, TABLE, Verdict
 
 __all__ = ["DEFAULT_FAILOVER_ON", "OPT_IN_REASONS", "Verdict", "classify"]
 
@@ -18,6 +18,8 @@ OPT_IN_REASONS: frozenset[str] = frozenset(row.verdict.reason for row in TABLE i
 
 def classify(outcome: Outcome, failover_on: frozenset[str] = DEFAULT_FAILOVER_ON) -> Verdict:
     """What this outcome means (contract, section 4). Total: every outcome has a verdict."""
+    if outcome.kind == "ok":
+        return OK
     row = next(row for row in TABLE if row.matches(outcome))
     if row.opt_in and row.verdict.reason not in failover_on:
         return replace(row.verdict, action="stop", status=400)

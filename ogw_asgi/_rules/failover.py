@@ -99,7 +99,8 @@ class Failover:
     @property
     def targets_left(self) -> list[Target]:
         """Whose standing the next question depends on, each once, in their order."""
-        return list(dict.fromkeys(self._plan.targets[position] for position in self._left))
+        targets = self._plan.targets
+        return list(dict.fromkeys([targets[position] for position in self._left]))
 
     def next_step(
         self,
@@ -120,7 +121,8 @@ class Failover:
             return self._give_up()
         while choice := self._choose(now_s, jitter, standings, hedge=hedge):
             target = choice.target
-            others = min(len(self._untried(target)), self._max_attempts - self._made - len(self._under_way) - 1)
+            others = len(self._untried(target)) if len(self._left) > 1 else 0
+            others = min(others, self._max_attempts - self._made - len(self._under_way) - 1)
             if self._shares.is_over(now_s):
                 return self._give_up(out_of_time=True) if not self._under_way else None
             share = self._shares.of(now_s, others, choice.wait_s)
@@ -211,7 +213,7 @@ class Failover:
 
     def _note(self, step: Try, ended: Ended) -> None:
         self.last = line_of(ended)
-        place = bisect(self._orders, step.order)
+        place = bisect(self._orders, step.order) if self._orders else 0
         self._orders.insert(place, step.order)
         self.attempts.insert(place, self.last)
 

@@ -195,8 +195,10 @@ _UNKNOWN_MODEL = _ours("model_not_found")
 _SERVER = Verdict("next", "server_error", counts="model")
 _INVALID = Verdict("next", "invalid_answer", counts="model")
 
+OK = Verdict("deliver", "ok")
+
 TABLE: tuple[Row, ...] = (
-    Row(kinds=("ok",), verdict=Verdict("deliver", "ok")),
+    Row(kinds=("ok",), verdict=OK),
     # --- no answer ------------------------------------------------------------------------------------------
     Row(kinds=("dns",), verdict=Verdict("next", "dns", counts="origin")),
     Row(kinds=("connect",), verdict=Verdict("next", "connect", counts="origin")),

@@ -28,18 +28,25 @@ def upstream_headers(
 ) -> list[Header]:
     """What every provider gets. Identity is asked for because answers are relayed as bytes, never decoded."""
     headers = [
-        (b"content-type", b"application/json"),
-        (b"accept", b"text/event-stream" if stream else b"application/json"),
-        (b"accept-encoding", b"identity"),
-        (b"user-agent", f"ogw_asgi/{version}".encode("latin-1")),
+        *_same_for_all(options.via, gateway_id, version, stream),
         (b"x-request-id", options.request_id.encode("latin-1")),
-        (b"via", ", ".join(f"1.1 ogw-{gateway}" for gateway in (*options.via, gateway_id)).encode("latin-1")),
     ]
     if options.idempotency_key is not None:
         headers.append((b"idempotency-key", options.idempotency_key.encode("latin-1")))
     if traceparent is not None:
         headers.append((b"traceparent", traceparent.encode("latin-1")))
     return headers
+
+
+@lru_cache(maxsize=64)
+def _same_for_all(via: tuple[str, ...], gateway_id: str, version: str, stream: bool) -> tuple[Header, ...]:
+    return (
+        (b"content-type", b"application/json"),
+        (b"accept", b"text/event-stream" if stream else b"application/json"),
+        (b"accept-encoding", b"identity"),
+        (b"user-agent", f"ogw_asgi/{version}".encode("latin-1")),
+        (b"via", ", ".join(f"1.1 ogw-{gateway}" for gateway in (*via, gateway_id)).encode("latin-1")),
+    )
 
 
 def downstream_headers(raw: Iterable[Header], mask: Mask) -> list[Header]:

@@ -40,8 +40,9 @@ class MemoryCircuits:
             if circuit is not None:
                 # Kept as new, or names that nobody needs could push out those that requests look at; and as of now,
                 # or a clock that went back would do so again with every look.
-                circuit = anchored(circuit, now_s)
-                self._keep(self._circuits, key, circuit)
+                if now_s < circuit.seen_s:
+                    circuit = self._circuits[key] = anchored(circuit, now_s)
+                self._circuits.move_to_end(key)
             found.append(circuit or CLOSED)
         return found
 
