@@ -23,7 +23,7 @@ from ._asgi.endpoint import Door
 from ._asgi.lifespan import serve_lifespan
 from ._assembly import allow_list, asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, listed
 from ._dispatch.admission import Admission
-from ._dispatch.clock import loop_id
+from ._dispatch.clock import loop_id, this_loop
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
 from ._values import Breaker, Limits, StreamBreak, Target, Timeouts
@@ -227,6 +227,7 @@ class Gateway:
             mask=self._mask,
             gateway_id=self._gateway_id,
             version=__version__,
+            loop=this_loop(),
         )
         self._opened = _Opened(loop_id(), dispatcher, [*transports.values(), guarded])
         self._announce()

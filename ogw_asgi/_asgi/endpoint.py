@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .._dispatch.answer import Answer
-from .._dispatch.clock import clock_s
+from .._dispatch.clock import Loop
 from .._dispatch.delivery import Delivery
 from .._dispatch.dispatcher import Dispatch, Dispatcher
 from .._dispatch.race import Line, Spawn, race
@@ -78,6 +78,7 @@ class _Exchange:
 
     _options: CallOptions
     _call: ChatCall
+    _loop: Loop
     _started_s: float
 
     def __init__(self, door: Door, reply: Reply, scope: Scope, headers: Values, request_id: str) -> None:
@@ -115,7 +116,8 @@ class _Exchange:
             await self._reply.refuse(refusal)
             return
         line.watch()
-        self._started_s = clock_s()
+        self._loop = dispatcher.loop
+        self._started_s = dispatcher.loop.clock_s()
         principal = self._principal.id if self._principal is not None else None
         self._dispatch = dispatcher.dispatch(self._call, self._options, plan, principal=principal, spawn=line.spawn)
         await self._answer(self._dispatch, line.spawn)
@@ -209,7 +211,7 @@ class _Exchange:
             status=self._reply.status,
             provider=self._provider,
             attempts=tuple(self._dispatch.attempts) if self._dispatch is not None else (),
-            duration_ms=round((clock_s() - self._started_s) * 1000),
+            duration_ms=round((self._loop.clock_s() - self._started_s) * 1000),
             stream=self._call.stream,
             principal=self._principal.id if self._principal is not None else None,
         )

@@ -30,7 +30,6 @@ from .._rules.standing import Standing, standing
 from .._values import Target, Timeouts
 from ..circuits.base import CircuitStore, Key
 from ..telemetry.events import CircuitChanged, Observers
-from .clock import clock_s
 
 LEASE_EXTRA_S = 5.0
 """A probe's lease outlives its limit by this, for what comes after the limit; it is given back anyway."""
@@ -72,10 +71,10 @@ class Permit:
     late: bool = False
     settled: bool = False
 
-    def begin(self) -> None:
+    def begin(self, now_s: float) -> None:
         """The request goes out: a wait for a slot is not the target's."""
         self.sent = True
-        self.started_s = clock_s()
+        self.started_s = now_s
 
 
 @dataclass(slots=True)

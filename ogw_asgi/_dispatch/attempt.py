@@ -24,7 +24,7 @@ from ..exceptions import where
 from ..providers.base import Provider, Unservable
 from ..transports.base import Transport, TransportFailure, UpstreamResponse
 from .answer import Answer
-from .clock import clock_s
+from .clock import Loop
 from .slots import Slot, Slots
 from .stream import ChatStream, StreamDefect
 
@@ -42,7 +42,7 @@ CATCH_UP_S = 0.05
 _T = TypeVar("_T")
 
 
-def _nothing() -> None:
+def _nothing(now_s: float) -> None:
     pass
 
 
@@ -62,6 +62,7 @@ class Attempt:
     forwarded: Sequence[Header]
     limits: Limits
     connect_s: float
+    loop: Loop
     caller_key: Secret | None = None
     used_key: Secret | None = None
     sent: bool = False
@@ -71,10 +72,13 @@ class Attempt:
     """The head's headers, once there is one, whatever came of the answer."""
     _held: list[bytes] = field(default_factory=list)
     _chunks: list[Chunk] = field(default_factory=list)
-    _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _scope: anyio.CancelScope = field(init=False)
     _lost: bool = False
-    _sending: Callable[[], None] = _nothing
+    _sending: Callable[[float], None] = _nothing
     _grace_until_s: float | None = None
+
+    def __post_init__(self) -> None:
+        self._scope = self.loop.cancel_scope()
 
     def cancel(self) -> None:
         """Another attempt has decided the request. Harmless at any time, also before and after the run."""
@@ -90,16 +94,16 @@ class Attempt:
         wait_s: float,
         until_s: float | None,
         begun: Callable[[], None],
-        sending: Callable[[], None],
+        sending: Callable[[float], None],
         finish: Callable[[Answer], Awaitable[Answer | Outcome]] | None = None,
         ends_s: float = math.inf,
     ) -> Answer | Outcome | None:
         """What came of it; None: it was cancelled by `cancel`.
 
-        `begun` is called when `wait_s` is over, `sending` when the request is handed to the engine. `finish` takes a
-        stream that has its first chunk, and has until `ends_s` for the rest of it.
+        `begun` is called when `wait_s` is over, `sending`, with the time, when the request is handed to the engine.
+        `finish` takes a stream that has its first chunk, and has until `ends_s` for the rest of it.
         """
-        started_s = clock_s()
+        started_s = self.loop.clock_s()
         slot: Slot | None = None
         result: Answer | Outcome | None = None
         try:
@@ -109,7 +113,7 @@ class Attempt:
                 begun()
                 key = (self.target.provider, self.target.endpoint, self.target.model)
                 slot = await slots.acquire(key, min(slot_wait_s, first_chunk_s))
-                started_s = clock_s()
+                started_s = self.loop.clock_s()
                 if slot is None:
                     result = self._outcome("busy", started_s)
                 else:
@@ -156,7 +160,7 @@ class Attempt:
             logger.warning("provider_failed provider=%s error=%s", self.provider.name, where(failure))
             return self._outcome("unservable", started_s)
         self.sent = True
-        self._sending()
+        self._sending(self.loop.clock_s())
         try:
             response = await self.transport.open(request)
         except TransportFailure as failure:
@@ -217,7 +221,7 @@ class Attempt:
         """Read on. What was waiting while a blocked loop let the limit pass is still in time, all of it."""
         if not self._scope.cancel_called or self._lost:
             return await read()
-        now_s = clock_s()
+        now_s = self.loop.clock_s()
         if self._grace_until_s is None:
             stalled = now_s - self._scope.deadline > STALL_S
             self._grace_until_s = now_s + CATCH_UP_S if stalled else now_s
@@ -232,7 +236,7 @@ class Attempt:
         The attempt's own limit is lifted for that and kept here, or a status that has come would end as a timeout.
         """
         body = bytearray()
-        until_s = min(self._scope.deadline, clock_s() + ERROR_BODY_S)
+        until_s = min(self._scope.deadline, self.loop.clock_s() + ERROR_BODY_S)
         self._scope.deadline = math.inf
         with anyio.CancelScope(deadline=until_s):
             try:
@@ -302,6 +306,6 @@ class Attempt:
             error=error,
             retry_after_s=retry_after_s,
             detail=detail,
-            duration_s=clock_s() - started_s,
+            duration_s=self.loop.clock_s() - started_s,
             caller_key=self.caller_key is not None and self.target.endpoint is not None,
         )

@@ -40,7 +40,7 @@ async def _read_on(answer: Answer, stitch: Stitch, timeouts: Timeouts) -> Chunk 
     reading = Reading(answer.target.provider, stream, timeouts, Mask())
     with limited() as limit:
         while not stitch.dropped:
-            frames = await reading.frames(limit)
+            frames = await reading.next(limit, stream.frames)
             if isinstance(frames, Break):
                 return frames
             for index, item in enumerate(frames):

@@ -1,50 +1,65 @@
-"""The running loop's clock, and which loop it is. anyio asks anew with every reading: four times the price."""
+"""The running loop: its clock, its cancel scopes, and which one it is.
+
+anyio asks all that anew each time, which costs more than most of what is done in between.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
 import anyio
 from anyio.lowlevel import current_token
 
 
+class Loop(NamedTuple):
+    """What a request needs of its loop all the time.
+
+    Attributes:
+        clock_s: seconds on the clock that deadlines are on.
+        cancel_scope: makes one without a deadline.
+        asyncio: it is asyncio's, or one like it.
+    """
+
+    clock_s: Callable[[], float]
+    cancel_scope: Callable[[], anyio.CancelScope]
+    asyncio: bool
+
+
+def this_loop() -> Loop:
+    loop = _asyncio_loop()
+    if loop is None:
+        return Loop(anyio.current_time, anyio.CancelScope, False)
+    return Loop(loop.time, _kind_of_scope(), True)
+
+
 def clock_s() -> float:
-    """`anyio.current_time()`: seconds on the clock that deadlines are on."""
-    try:
-        loop = asyncio.get_running_loop()
-        if asyncio.current_task(loop) is not None:
-            return loop.time()
-    except RuntimeError:
-        pass
-    return anyio.current_time()
-
-
-def clock() -> Callable[[], float]:
-    """The running loop's clock, for whoever reads it again and again."""
-    try:
-        loop = asyncio.get_running_loop()
-        if asyncio.current_task(loop) is not None:
-            return loop.time
-    except RuntimeError:
-        pass
-    return anyio.current_time
+    """`anyio.current_time()`, at a quarter of its price."""
+    loop = _asyncio_loop()
+    return anyio.current_time() if loop is None else loop.time()
 
 
 def loop_id() -> object:
     """What tells the running loop from any other."""
-    try:
-        loop = asyncio.get_running_loop()
-        if asyncio.current_task(loop) is not None:
-            return loop
-    except RuntimeError:
-        pass
-    return current_token()
+    return _asyncio_loop() or current_token()
 
 
 def on_trio() -> bool:
-    # Not the running loop: trio in guest mode has one beneath it.
+    return _asyncio_loop() is None
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    # Not any running loop: trio in guest mode has one beneath it.
     try:
-        return asyncio.current_task() is None
+        loop = asyncio.get_running_loop()
     except RuntimeError:
-        return True
+        return None
+    return loop if asyncio.current_task(loop) is not None else None
+
+
+@lru_cache(maxsize=1)
+def _kind_of_scope() -> type[anyio.CancelScope]:
+    # What anyio's own class makes on asyncio. Made directly it is not initialised a second time.
+    return type(anyio.CancelScope())

@@ -20,7 +20,7 @@ from ..telemetry.events import AttemptEnded, AttemptStarted, Observers
 from .admission import Admission
 from .answer import Answer
 from .attempt import Attempt
-from .clock import clock_s
+from .clock import Loop
 from .race import Spawn
 from .slots import Slots
 from .terms import Run, Terms
@@ -41,6 +41,7 @@ class Contest:
         admission: Admission,
         slots: Slots,
         observers: Observers,
+        loop: Loop,
         spawn: Spawn,
     ) -> None:
         self.refusing: Attempt | None = None
@@ -50,6 +51,7 @@ class Contest:
         self._admission = admission
         self._slots = slots
         self._observers = observers
+        self._loop = loop
         self._spawn = spawn
         self._under_way: list[Run] = []
         self._result: Answer | GiveUp | None = None
@@ -132,7 +134,7 @@ class Contest:
         """The next attempt, admitted and under way; None: there is none to make, or the request is decided."""
         failover, admission, terms = self._failover, self._admission, self._terms
         while True:
-            now_s = clock_s()
+            now_s = self._loop.clock_s()
             scopes = {target: terms.scopes[target] for target in failover.targets_left}
             standings = await admission.standings(scopes, now_s)
             if self._over or (hedge and not admission.hedge_left):
@@ -202,7 +204,7 @@ class Contest:
             )
         except BaseException:  # the caller has left
             with anyio.CancelScope(shield=True):
-                await self._admission.settle(run.permit, NEUTRAL, clock_s())
+                await self._admission.settle(run.permit, NEUTRAL, self._loop.clock_s())
             raise
         finally:
             self._under_way.remove(run)
@@ -218,7 +220,7 @@ class Contest:
         run.permit.on_open = None
         if run.timer is not None:
             run.timer.cancel()
-        await self._settle(run, classify(answer.outcome), answer.outcome, clock_s())
+        await self._settle(run, classify(answer.outcome), answer.outcome, self._loop.clock_s())
         return await self._terms.finish(answer)
 
     async def _settle(self, run: Run, verdict: Verdict, outcome: Outcome, now_s: float) -> None:
@@ -233,7 +235,7 @@ class Contest:
         await self._admission.settle(run.permit, told, now_s, took_s=outcome.duration_s)
 
     async def _conclude(self, run: Run, result: Answer | Outcome | None) -> None:
-        now_s = clock_s()
+        now_s = self._loop.clock_s()
         if self._over or result is None:
             await self._conclude_late(run, result, now_s)
             return

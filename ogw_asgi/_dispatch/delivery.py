@@ -11,7 +11,7 @@ from ..telemetry.events import StreamContinued
 from .answer import Answer
 from .attempt import Attempt
 from .catch_up import catch_up
-from .clock import clock_s, on_trio
+from .clock import on_trio
 from .dispatcher import Dispatch
 from .reading import Break, outcome_of
 from .relay import STALLED, Relay, Send
@@ -85,7 +85,7 @@ class Delivery:
             return None
         if not can_be_continued(dispatch.call):
             return None
-        now_s = clock_s()
+        now_s = dispatch.shared.loop.clock_s()
         outcome = dispatch.masked(outcome_of(broken, before.outcome, now_s - before.started_s))
         dispatch.failover.broke(dispatch.won, outcome, now_s, stalled=broken.stalled)
         self.tried = True

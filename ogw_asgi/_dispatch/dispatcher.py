@@ -29,7 +29,7 @@ from ..transports.base import Transport
 from .admission import Admission, scope_of
 from .answer import Answer
 from .attempt import Attempt
-from .clock import clock_s
+from .clock import Loop
 from .contest import Contest
 from .hold import hold
 from .race import Spawn
@@ -68,6 +68,7 @@ class Dispatcher:
     mask: Mask
     gateway_id: str
     version: str
+    loop: Loop
 
     def dispatch(
         self, call: ChatCall, options: CallOptions, plan: Plan, *, principal: str | None, spawn: Spawn
@@ -106,7 +107,7 @@ class Dispatch:
             limits=shared.limits,
             timeouts=shared.timeouts,
             failover_on=shared.failover_on,
-            started_s=clock_s(),
+            started_s=shared.loop.clock_s(),
         )
         self._principal = principal
         self._made: list[Attempt] = []
@@ -162,7 +163,7 @@ class Dispatch:
 
     async def broken(self, answer: Answer) -> None:
         """The provider broke its stream after the first chunk: its circuit hears of it."""
-        await self.shared.circuits.broken(scope_of(answer.target, self._principal), clock_s())
+        await self.shared.circuits.broken(scope_of(answer.target, self._principal), self.shared.loop.clock_s())
 
     def attempt(self, target: Target, call: ChatCall) -> Attempt:
         """An attempt at `target`, to be run once, asking for `call`."""
@@ -185,6 +186,7 @@ class Dispatch:
             ),
             limits=shared.limits,
             connect_s=shared.timeouts.connect_s,
+            loop=shared.loop,
             caller_key=options.vllm_api_key if target.endpoint else None,
         )
         self._made.append(made)
@@ -206,7 +208,7 @@ class Dispatch:
 
     def _contest(self, terms: Terms) -> Contest:
         shared = self.shared
-        return Contest(terms, self.failover, shared.circuits, shared.slots, shared.observers, self.spawn)
+        return Contest(terms, self.failover, shared.circuits, shared.slots, shared.observers, shared.loop, self.spawn)
 
     async def _hold(self, answer: Answer) -> Answer | Outcome:
         return await hold(answer, self.shared.timeouts, self.shared.limits.upstream_answer_bytes)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import anyio
 
-from .clock import on_trio
+from .clock import this_loop
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -58,12 +58,17 @@ async def race(work: Work, receive: Receive, answered: Callable[[], bool] = neve
 
     Raises what `work` raises, as it is, not in a group. Whatever it spawned has ended by then.
     """
-    return await (_on_trio if on_trio() else _on_asyncio)(work, receive, answered)
+    loop = this_loop()
+    if loop.asyncio:
+        return await _on_asyncio(work, receive, answered, loop.cancel_scope)
+    return await _on_trio(work, receive, answered)
 
 
-async def _on_asyncio(work: Work, receive: Receive, answered: Callable[[], bool]) -> bool:
+async def _on_asyncio(
+    work: Work, receive: Receive, answered: Callable[[], bool], cancel_scope: Callable[[], anyio.CancelScope]
+) -> bool:
     failure: Exception | None = None
-    scope = anyio.CancelScope()
+    scope = cancel_scope()
     async with asyncio.TaskGroup() as group:
         watchers: list[asyncio.Task[None]] = []
         scopes: list[anyio.CancelScope] = []

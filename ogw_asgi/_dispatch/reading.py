@@ -10,9 +10,8 @@ from .._rules.continuation import STALLED_S
 from .._rules.table import blames_the_request
 from .._values import Outcome, ProviderError, Timeouts
 from .._wire.masking import Mask
-from .._wire.sse import Comment, Event
 from ..transports.base import FailureKind, TransportFailure
-from .clock import clock
+from .clock import this_loop
 from .limit import Limit
 from .stream import ChatStream, StreamDefect
 
@@ -52,7 +51,8 @@ class Reading:
         self._provider = provider
         self._timeouts = timeouts
         self._mask = mask
-        self.clock_s = clock()
+        self._idle_s = timeouts.idle_s
+        self.clock_s = this_loop().clock_s
         self._last_event_s = started_s = self.clock_s()
         self._finished_s = started_s if stream.finished else None
         self.ends_s = started_s + timeouts.stream_max_s
@@ -66,19 +66,12 @@ class Reading:
         if self._finished_s is None and self.stream.finished:
             self._finished_s = self.clock_s()
 
-    async def arrived(self, limit: Limit) -> bytes | list[Event | Comment] | Break:
-        """As `frames`, but events that need no look come as they are."""
-        return await self._next(limit, self.stream.arrived)
-
-    async def frames(self, limit: Limit) -> list[Event | Comment] | Break:
-        """What comes next, perhaps nothing. Raises nothing; where the limit passes, its scope is cancelled."""
-        return await self._next(limit, self.stream.frames)
-
-    async def _next(self, limit: Limit, read: Callable[[], Awaitable[_T | None]]) -> _T | Break:
-        wait_until_s = self._last_event_s + self._timeouts.idle_s
+    async def next(self, limit: Limit, read: Callable[[], Awaitable[_T | None]]) -> _T | Break:
+        """What `read`, one of the stream's, finds next. Raises nothing; `limit` is moved to when it is late."""
+        until_s = self._last_event_s + self._idle_s
         if self._finished_s is not None:
-            wait_until_s = min(wait_until_s, self._finished_s + self._timeouts.tail_s)
-        limit.move(min(wait_until_s, self.ends_s))
+            until_s = min(until_s, self._finished_s + self._timeouts.tail_s)
+        limit.move(until_s if until_s < self.ends_s else self.ends_s)
         try:
             found = await read()
         except StreamDefect as defect:

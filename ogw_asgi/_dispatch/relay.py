@@ -13,7 +13,7 @@ from .._wire.sse import DONE, Comment, Event, frame, frame_comment
 from .._wire.transcript import Transcript
 from .answer import Answer
 from .clock import clock_s
-from .limit import Limit, limited
+from .limit import limited
 from .reading import Break, Reading
 from .stream import ChatStream
 
@@ -24,6 +24,7 @@ STALLED = "caller_stalled"
 """The cause of a break that is the caller's: it took nothing for `send_s`."""
 
 Send = Callable[[bytes], Awaitable[None]]
+_Read = bytes | list[Event | Comment]
 
 
 class Relay:
@@ -56,24 +57,15 @@ class Relay:
         stream = self._stream
         reading = Reading(self._answer.target.provider, stream, self._timeouts, self._mask)
         # Events that need no look go on as they came, together; a transcript must have seen every one of them.
-        read = reading.arrived if self._transcript is None else reading.frames
-        out = self._opening()
+        read: Callable[[], Awaitable[_Read | None]] = stream.arrived if self._transcript is None else stream.frames
+        send_s = self._timeouts.send_s
+        parts = [self._opening()]
+        data, over = True, not stream.at_hand
         broken: Break | None = None
         with limited() as limit:
             while True:
-                if out:
-                    if not await self._hand_on(out, send, limit, reading):
-                        return Break(STALLED, "")
-                    out = b""
-                    reading.heard()
-                if broken is not None:
-                    break
-                if stream.done:
-                    return None
-                parts: list[bytes] = []
-                data = over = False
                 while not over:
-                    found = await read(limit)
+                    found: _Read | Break = await reading.next(limit, read)
                     if isinstance(found, bytes):
                         parts.append(found)
                         data = True
@@ -83,16 +75,25 @@ class Relay:
                     else:
                         some, over, broken = self._judge(found, parts, reading)
                         data = data or some
+                        reading.look()
                     over = over or not stream.at_hand
-                out = parts[0] if len(parts) == 1 else b"".join(parts)
-                if not data and out:
-                    # Comments go on to the caller, but they do not reset the idle limit.
-                    if not await self._hand_on(out, send, limit, reading):
-                        return Break(STALLED, "")
-                    out = b""
-                elif data and not out:
-                    reading.heard()  # what was of no use to the caller was no silence either
-                reading.look()
+                if out := parts[0] if len(parts) == 1 else b"".join(parts):
+                    # A caller that reads slowly is no silence of the provider; one that does not read at all is gone.
+                    self._sending_s = reading.clock_s()
+                    until_s = self._sending_s + send_s
+                    limit.move(until_s if until_s < reading.ends_s else reading.ends_s)
+                    await send(out)
+                    self._sending_s = None
+                    self.delivered_bytes += len(out)
+                    if limit.scope.cancel_called and reading.clock_s() < reading.ends_s:
+                        return Break(STALLED, "")  # only a server's shield kept the send alive
+                if data:  # comments go on to the caller, but they do not reset the idle limit
+                    reading.heard()
+                if broken is not None:
+                    break
+                if stream.done:
+                    return None
+                parts, data, over = [], False, False
         if limit.scope.cancelled_caught:
             if self._sending_s is not None and reading.clock_s() < reading.ends_s:
                 return Break(STALLED, "")
@@ -143,16 +144,6 @@ class Relay:
             return frame(DONE)
         # The head named who began.
         return frame_comment(b" x-opengateway-provider: " + self._answer.target.provider.encode()) + frame(DONE)
-
-    async def _hand_on(self, out: bytes, send: Send, limit: Limit, reading: Reading) -> bool:
-        # A caller that reads slowly is no silence of the provider; one that does not read at all is gone.
-        self._sending_s = reading.clock_s()
-        limit.move(min(reading.ends_s, self._sending_s + self._timeouts.send_s))
-        await send(out)
-        self._sending_s = None
-        self.delivered_bytes += len(out)
-        # Else the limit had passed, and only a server's shield kept the send alive.
-        return not limit.scope.cancel_called or reading.clock_s() >= reading.ends_s
 
     async def guard(self) -> None:
         """Beside `run`: closes the provider when the caller takes nothing for too long, also where nobody can end the

@@ -69,16 +69,19 @@ class ChatStream:
         piece = self._unfed or await self._receive()
         if piece is None:
             return self._decode(None)
-        self._unfed = b""
+        if self._unfed:
+            self._unfed = b""
         if self._decoder.holds:
             # Once the event is over that has been begun, what follows it may be passed on as it is.
             return self._decode(self._first_event(piece))
-        size = unflagged(piece) if len(piece) <= self._event_bytes else 0
+        whole = len(piece)
+        size = unflagged(piece) if whole <= self._event_bytes else 0
+        if size == whole:
+            return piece
         if not size:
             return self._decode(piece)
-        if size < len(piece):
-            self._unfed, piece = piece[size:], piece[:size]
-        return piece
+        self._unfed = piece[size:]
+        return piece[:size]
 
     async def frames(self, *, singly: bool = False) -> list[Event | Comment] | None:
         """The frames that the next bytes complete, perhaps none; None at the end. `singly`: no more than one event.
@@ -116,9 +119,10 @@ class ChatStream:
             raise StreamDefect("event_too_large")
         async for chunk in self._chunks:
             self.received_bytes += len(chunk)
-            over = self.received_bytes - self._limit_bytes
+            if self.received_bytes <= self._limit_bytes:
+                return chunk
             # What was complete before the limit is the caller's, however much came at once.
-            return chunk if over <= 0 else chunk[:-over]
+            return chunk[: self._limit_bytes - self.received_bytes]
         return None
 
     async def drain(self, limit_bytes: int) -> None:

@@ -57,13 +57,15 @@ def glance(payload: bytes, *, error_event: bool = False) -> Chunk:
     return read_chunk(payload, error_event=error_event)
 
 
-_as_we_frame_it = re.compile(rb"(?:data: \{[^\r\n]*\}\n\n)*+").match
+_as_we_frame_it = re.compile(rb"(?:data: \{.*\}\n\n)*+").match
 
 
 def unflagged(data: bytes) -> int:
     """How much of `data`, which begins with an event, is whole events that a glance at each would let pass, and whose
     framing is ours. They can be relayed as they are, all at once.
     """
+    if b"\r" in data:
+        return 0
     size = _as_we_frame_it(data).end()  # type: ignore[union-attr]  # matches everywhere
     if size != len(data):
         data = data[:size]

@@ -65,11 +65,15 @@ def is_done(data: bytes) -> bool:
 class SSEDecoder:
     """Incremental: the same bytes give the same frames however they are cut into chunks.
 
+    Attributes:
+        holds: something of an event has been fed, and not yet its end; or nothing at all yet.
+        too_large: an event was; nothing more is worth waiting for, for the next call raises.
+
     Comments come before the event in whose block they stand. `EventTooLarge` never costs an event that was
     complete before it: what the chunk held in front is returned first, and the next call raises.
     """
 
-    __slots__ = ("_after_cr", "_head", "_max_bytes", "_newlines", "_rest", "_started", "_too_large")
+    __slots__ = ("_after_cr", "_head", "_max_bytes", "_newlines", "_rest", "_started", "holds", "too_large")
 
     def __init__(self, max_event_bytes: int) -> None:
         self._max_bytes = max_event_bytes
@@ -78,21 +82,12 @@ class SSEDecoder:
         self._after_cr = False  # a LF that comes next belongs to the CR before it
         self._rest = bytearray()  # the unfinished block: LF only, without a blank line in it
         self._newlines = 0  # in _rest
-        self._too_large = False
-
-    @property
-    def holds(self) -> bool:
-        """Something of an event has been fed, and not yet its end; or nothing at all yet."""
-        return bool(self._rest) or self._after_cr or not self._started
-
-    @property
-    def too_large(self) -> bool:
-        """An event was; nothing more is worth waiting for, for the next call raises."""
-        return self._too_large
+        self.holds = True
+        self.too_large = False
 
     def feed(self, chunk: bytes) -> list[Event | Comment]:
         """The frames that `chunk` completes. Raises EventTooLarge."""
-        if self._too_large:
+        if self.too_large:
             raise EventTooLarge("an event of the stream is too large")
         if not self._started:
             chunk = self._head + chunk
@@ -121,13 +116,13 @@ class SSEDecoder:
         frames: list[Event | Comment] = []
         for block in blocks:
             if len(block) > self._max_bytes or not self._read(block, frames):
-                self._too_large = True
+                self.too_large = True
                 break
         return self._checked(frames)
 
     def close(self) -> list[Event | Comment]:
         """The stream has ended: the frames of a last block without its blank line. Raises EventTooLarge."""
-        if self._too_large:
+        if self.too_large:
             raise EventTooLarge("an event of the stream is too large")
         frames: list[Event | Comment] = []
         self._read(bytes(self._rest.removesuffix(b"\n")), frames)
@@ -146,10 +141,11 @@ class SSEDecoder:
     def _checked(self, frames: list[Event | Comment]) -> list[Event | Comment]:
         # A last LF may be half of the blank line, so it counts neither as a byte nor as a line, however
         # chunks are cut.
+        self.holds = bool(self._rest) or self._after_cr
         ended = self._rest.endswith(b"\n")
         if len(self._rest) - ended > self._max_bytes or self._newlines - ended >= MAX_LINES:
-            self._too_large = True
-        if self._too_large:
+            self.too_large = True
+        if self.too_large:
             self._rest.clear()
             if not frames:
                 raise EventTooLarge("an event of the stream is too large")
