@@ -7,6 +7,7 @@ and 405 in plain text.
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable
 
 from .._wire.headers import header_values, read_request_id, refuse_repeats
 from ..auth.base import authenticate
@@ -28,20 +29,17 @@ class GatewayApp:
         listing = [{"id": name, "object": "model", "created": 0, "owned_by": "ogw_asgi"} for name in door.models]
         self._models = json.dumps({"object": "list", "data": listing}, separators=(",", ":")).encode("ascii")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path, method = route_path(scope), scope["method"]
         if path in COMPLETIONS:
             if method == "POST":
-                await self.completions(scope, receive, send)
-            else:
-                await self._other_method(scope, send, "POST, OPTIONS")
-        elif path in MODELS:
+                return self.completions(scope, receive, send)
+            return self._other_method(scope, send, "POST, OPTIONS")
+        if path in MODELS:
             if method in ("GET", "HEAD"):
-                await self.list_models(scope, receive, send)
-            else:
-                await self._other_method(scope, send, "GET, HEAD, OPTIONS")
-        else:
-            await _refuse(scope, send, not_found())
+                return self.list_models(scope, receive, send)
+            return self._other_method(scope, send, "GET, HEAD, OPTIONS")
+        return _refuse(scope, send, not_found())
 
     async def list_models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The models from settings, OpenAI-shaped; no provider is called."""

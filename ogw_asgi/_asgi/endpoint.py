@@ -68,7 +68,7 @@ class ChatCompletions:
             return
         self._in_flight += 1
         try:
-            await _Exchange(self._door, reply, scope, headers, request_id).run(receive)
+            await _Exchange(self._door, reply, scope, receive, headers, request_id).run()
         finally:
             self._in_flight -= 1
 
@@ -81,10 +81,13 @@ class _Exchange:
     _loop: Loop
     _started_s: float
 
-    def __init__(self, door: Door, reply: Reply, scope: Scope, headers: Values, request_id: str) -> None:
+    def __init__(
+        self, door: Door, reply: Reply, scope: Scope, receive: Receive, headers: Values, request_id: str
+    ) -> None:
         self._door = door
         self._reply = reply
         self._scope = scope
+        self._receive = receive
         self._headers = headers
         self._request_id = request_id
         self._principal: Principal | None = None
@@ -93,10 +96,10 @@ class _Exchange:
         self._provider: str | None = None
         self._outcome = "left"
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
         reply, door = self._reply, self._door
         try:
-            cut = await race(lambda line: self._work(line, receive), receive, lambda: reply.ending)
+            cut = await race(self._work, self._receive, self._is_answered)
             if cut and self._uploading and not reply.begun:
                 reply.line = None
                 await reply.refuse(too_slow(door.limits, door.timeouts.upload_stall_s))
@@ -107,11 +110,14 @@ class _Exchange:
                 at_once = self._outcome == "ok" and len(self._dispatch.attempts) == 1
                 door.observers.tell(self._ended, usual=at_once or self._outcome == "left")
 
-    async def _work(self, line: Line, receive: Receive) -> None:
+    def _is_answered(self) -> bool:
+        return self._reply.ending
+
+    async def _work(self, line: Line) -> None:
         self._reply.line = line.scope
         try:
             dispatcher = await self._admit()
-            plan = await self._read(line, receive)
+            plan = await self._read(line)
         except RequestRejected as refusal:
             await self._reply.refuse(refusal)
             return
@@ -139,12 +145,13 @@ class _Exchange:
             raise
         return dispatcher
 
-    async def _read(self, line: Line, receive: Receive) -> Plan:
+    async def _read(self, line: Line) -> Plan:
         door = self._door
         self._uploading = True
         announced = announced_length(self._headers)
-        body = await receive_body(receive, announced, door.limits, door.timeouts.upload_stall_s, line.scope)
+        body = await receive_body(self._receive, announced, door.limits, door.timeouts.upload_stall_s, line.scope)
         self._uploading = False
+        self._headers = {}  # all that they say is known, and a stream may be open for an hour
         call = self._call = read_body(body, door.limits)
         return make_plan(
             call.model,

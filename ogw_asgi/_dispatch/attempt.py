@@ -70,8 +70,8 @@ class Attempt:
     """What was left for it when it had its slot."""
     answered: Sequence[Header] = ()
     """The head's headers, once there is one, whatever came of the answer."""
-    _held: list[bytes] = field(default_factory=list)
-    _chunks: list[Chunk] = field(default_factory=list)
+    _held: list[bytes] = field(init=False)
+    _chunks: list[Chunk] = field(init=False)
     _scope: anyio.CancelScope = field(init=False)
     _lost: bool = False
     _sending: Callable[[float], None] = _nothing
@@ -257,6 +257,7 @@ class Attempt:
 
     async def _open_stream(self, stream: ChatStream) -> tuple[str | None, ProviderError | None]:
         """Read up to the first chunk with substance (contract, section 2). Returns what is wrong, if something is."""
+        self._held, self._chunks = [], []
         held_bytes = comment_bytes = events = 0
         while True:
             try:

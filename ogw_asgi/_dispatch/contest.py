@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from contextvars import copy_context
+from functools import partial
 
 import anyio
 
@@ -171,7 +172,7 @@ class Contest:
 
     def _let_follow(self, run: Run) -> None:
         """Say when the next attempt starts beside this one, besides when this one has failed."""
-        run.permit.on_open = lambda: self._opened(run)
+        run.permit.on_open = partial(self._opened, run)
         step, terms = run.step, self._terms
         if not self._failover.targets_left:
             return
@@ -197,7 +198,7 @@ class Contest:
                 first_chunk_s=step.first_chunk_s,
                 wait_s=step.wait_s,
                 until_s=step.until_s,
-                begun=lambda: self._tell_start(run),
+                begun=partial(self._tell_start, run),
                 sending=run.permit.begin,
                 finish=None if self._terms.finish is None else lambda answer: self._finish(run, answer),
                 ends_s=self._failover.ends_s,

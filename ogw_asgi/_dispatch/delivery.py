@@ -130,7 +130,7 @@ class _Joint:
                 self._refused.add(target)
             else:
                 call = longer
-        return self._dispatch.attempt(target, call)
+        return self._dispatch.attempt(call, target)
 
     async def finish(self, answer: Answer) -> Answer | Outcome:
         return await catch_up(answer, Stitch(self._text, self.mode(answer.target)), self._dispatch.shared.timeouts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from .._rules.classify import Verdict
 from .._rules.failover import Failover, GiveUp, Try
@@ -165,7 +166,7 @@ class Dispatch:
         """The provider broke its stream after the first chunk: its circuit hears of it."""
         await self.shared.circuits.broken(scope_of(answer.target, self._principal), self.shared.loop.clock_s())
 
-    def attempt(self, target: Target, call: ChatCall) -> Attempt:
+    def attempt(self, call: ChatCall, target: Target) -> Attempt:
         """An attempt at `target`, to be run once, asking for `call`."""
         shared, options = self.shared, self.options
         provider = shared.providers[target.provider]
@@ -201,7 +202,7 @@ class Dispatch:
             scopes=self._scopes,
             hedge_after=shared.timeouts.hedge_after_s if named_s is None else named_s,
             slot_wait_s=shared.timeouts.slot_wait_s,
-            make=lambda target: self.attempt(target, call),
+            make=partial(self.attempt, call),
             masked=self.masked,
             finish=self._hold if call.stream and self.policy == "hold" else None,
         )

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import anyio
+from anyio.abc import TaskGroup
 
 from .clock import this_loop
 
@@ -32,25 +33,29 @@ def never() -> bool:
     return False
 
 
-class Line(NamedTuple):
+class Line(Protocol):
     """The line to the caller, as the work of a request has it.
 
     Attributes:
         scope: around the work; cancelled when the caller has left. Its deadline is free: whoever waits for the caller
             sets it, for a scope of its own would cost more than the wait.
-        watch: from now on `receive` is asked whether the caller leaves. To be called once, when the body is read.
-        spawn: see Spawn.
     """
 
     scope: anyio.CancelScope
-    watch: Callable[[], None]
-    spawn: Spawn
+
+    def watch(self) -> None:
+        """From now on be told when the caller leaves. To be called once, when the body is read."""
+        ...
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
+        """See Spawn."""
+        ...
 
 
 Work = Callable[[Line], Awaitable[None]]
 
 
-async def race(work: Work, receive: Receive, answered: Callable[[], bool] = never) -> bool:
+def race(work: Work, receive: Receive, answered: Callable[[], bool] = never) -> Awaitable[bool]:
     """Await `work(line)`; True when it was cancelled, for the caller left first or a deadline of `line.scope` passed.
 
     A caller that leaves when all is `answered` interrupts nothing: hypercorn says "disconnect" from within the send()
@@ -60,55 +65,61 @@ async def race(work: Work, receive: Receive, answered: Callable[[], bool] = neve
     """
     loop = this_loop()
     if loop.asyncio:
-        return await _on_asyncio(work, receive, answered, loop.cancel_scope)
-    return await _on_trio(work, receive, answered)
+        return _on_asyncio(work, receive, answered, loop.cancel_scope())
+    return _on_trio(work, receive, answered)
 
 
-async def _on_asyncio(
-    work: Work, receive: Receive, answered: Callable[[], bool], cancel_scope: Callable[[], anyio.CancelScope]
-) -> bool:
+async def _on_asyncio(work: Work, receive: Receive, answered: Callable[[], bool], scope: anyio.CancelScope) -> bool:
     failure: Exception | None = None
-    scope = cancel_scope()
     async with asyncio.TaskGroup() as group:
-        watchers: list[asyncio.Task[None]] = []
-        scopes: list[anyio.CancelScope] = []
-
-        def watch() -> None:
-            watchers.append(group.create_task(_watch(receive, scope, answered)))
-
-        def start(beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
-            scopes.append(anyio.CancelScope())
-            group.create_task(_within(scopes[-1], beside))
-
+        line = _AsyncioLine(scope, group, receive, answered)
         try:
             with scope:
-                await work(Line(scope, watch, start))
+                await work(line)
         except Exception as error:
             failure = error
         finally:
-            for watcher in watchers:
-                watcher.cancel()
-            for one in scopes:
-                one.cancel()
+            line.hang_up()
     if failure is not None:
         raise failure
     return scope.cancelled_caught
+
+
+class _AsyncioLine:
+    __slots__ = ("_answered", "_beside", "_group", "_receive", "_watcher", "scope")
+
+    def __init__(
+        self, scope: anyio.CancelScope, group: asyncio.TaskGroup, receive: Receive, answered: Callable[[], bool]
+    ) -> None:
+        self.scope = scope
+        self._group = group
+        self._receive = receive
+        self._answered = answered
+        self._watcher: asyncio.Task[None] | None = None
+        self._beside: tuple[anyio.CancelScope, ...] = ()
+
+    def watch(self) -> None:
+        self._watcher = self._group.create_task(_watch(self._receive, self.scope, self._answered))
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
+        scope = anyio.CancelScope()
+        self._beside = (*self._beside, scope)
+        self._group.create_task(_within(scope, work))
+
+    def hang_up(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        for scope in self._beside:
+            scope.cancel()
 
 
 async def _on_trio(work: Work, receive: Receive, answered: Callable[[], bool]) -> bool:
     failure: Exception | None = None
     scope = anyio.CancelScope()
     async with anyio.create_task_group() as group:
-
-        def watch() -> None:
-            group.start_soon(_watch, receive, scope, answered)
-
-        def start(beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
-            group.start_soon(beside)
-
         try:
             with scope:
-                await work(Line(scope, watch, start))
+                await work(_TrioLine(scope, group, receive, answered))
         except Exception as error:
             failure = error
         finally:
@@ -116,6 +127,22 @@ async def _on_trio(work: Work, receive: Receive, answered: Callable[[], bool]) -
     if failure is not None:
         raise failure
     return scope.cancelled_caught
+
+
+class _TrioLine:
+    def __init__(
+        self, scope: anyio.CancelScope, group: TaskGroup, receive: Receive, answered: Callable[[], bool]
+    ) -> None:
+        self.scope = scope
+        self._group = group
+        self._receive = receive
+        self._answered = answered
+
+    def watch(self) -> None:
+        self._group.start_soon(_watch, self._receive, self.scope, self._answered)
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
+        self._group.start_soon(work)
 
 
 async def _within(scope: anyio.CancelScope, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

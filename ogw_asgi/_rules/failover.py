@@ -74,16 +74,17 @@ class Failover:
         self._last_of: dict[Target, tuple[Ended, float]] = {}
         self._made = 0
         self._repeats = 0
-        self._tried: set[Target] = set()
-        self._too_small: set[Target] = set()
+        # Tuples, for most of these stay empty, and what is in them is a handful.
+        self._tried: tuple[Target, ...] = ()
+        self._too_small: tuple[Target, ...] = ()
         """Targets that found the prompt too long; it will not get shorter."""
         self._cooled_until_s: dict[Target, float] = {}
         """Cooldowns that answers to this very request have set: they do not push its own repeats back."""
         self._going_on = False
         """The caller has the beginning of an answer, so no refusal can be the last word any more."""
-        self._at_trouble: set[int] = set()
+        self._at_trouble: tuple[int, ...] = ()
         """Of the steps at targets that should wait or be probed, the places in the order of asking."""
-        self._asked_again: set[int] = set()
+        self._asked_again: tuple[int, ...] = ()
         """Positions that are offered once more, at once."""
 
     @property
@@ -130,11 +131,11 @@ class Failover:
             if share is None:  # only a repeat waits
                 continue
             self._repeats = self._repeats + 1 if choice.repeat else 0
-            self._tried.add(target)
+            self._tried += (target,)
             self._asked += 1
             extra = self._is_extra(choice.standing)
             if choice.standing.state != "ready":
-                self._at_trouble.add(self._asked)
+                self._at_trouble += (self._asked,)
             step = Try(
                 target,
                 choice.wait_s,
@@ -166,7 +167,7 @@ class Failover:
         self._last_of[target] = (ended, now_s)
         self._made += ended.sent
         if ended.reason == "context_length":
-            self._too_small.add(target)
+            self._too_small += (target,)
         if ended.verdict.cools == "rate":
             self._cooled_until_s[target] = now_s + cooldown_s("rate", outcome.retry_after_s)
         self._note(step, ended)
@@ -190,13 +191,13 @@ class Failover:
 
     def ask_again(self, step: Try) -> None:
         """Offer the same target at once, and once more: it refused only the way in which it was asked."""
-        self._asked_again.add(step.position)
+        self._asked_again += (step.position,)
         self._left.insert(0, step.position)
 
     def withdraw(self, step: Try) -> None:
         """Nobody was asked, for want of a retry or since the request is decided: its position is not offered again."""
         self._leave(step)
-        self._at_trouble.discard(step.order)
+        self._at_trouble = tuple(order for order in self._at_trouble if order != step.order)
 
     def abandon(self, step: Try, outcome: Outcome, *, sent: bool) -> None:
         """It was cancelled because another attempt decided the request; it says nothing of its target."""

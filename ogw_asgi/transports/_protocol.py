@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
+import threading
 from typing import Any, Self
 
 import anyio.lowlevel
@@ -19,6 +21,20 @@ WAITS = 8
 """So many in a row go by before it is asked whether the task has been cancelled: asking costs as much as waiting."""
 
 _NO_BUFFER = memoryview(b"")
+
+_of_thread = threading.local()
+
+
+def _buffer() -> memoryview:
+    """What a loop reads into; it hands that over before it reads again, so all connections of a thread share one: of
+    their own, 64 KiB each, most of an idle stream's memory would be that. But Windows reads while nobody waits.
+    """
+    if sys.platform == "win32":
+        return memoryview(bytearray(READ_BYTES))
+    shared: memoryview | None = getattr(_of_thread, "buffer", None)
+    if shared is None:
+        shared = _of_thread.buffer = memoryview(bytearray(READ_BYTES))
+    return shared
 
 
 class ProtocolConnection(Connection, asyncio.BufferedProtocol):
@@ -37,7 +53,7 @@ class ProtocolConnection(Connection, asyncio.BufferedProtocol):
     def __init__(self, sock: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         self._socket = sock
-        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._buffer = _buffer()
 
     @classmethod
     async def take_over(cls, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Self:
