@@ -8,7 +8,7 @@ cancelled, and their connections closed, before anything of the winner goes out.
 from __future__ import annotations
 
 import random
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 
 import anyio
@@ -54,7 +54,7 @@ class Contest:
         self._observers = observers
         self._loop = loop
         self._spawn = spawn
-        self._under_way: list[Run] = []
+        self._under_way: tuple[Run, ...] = ()
         self._result: Answer | GiveUp | None = None
         self._over = False
         self._hedged = False
@@ -62,7 +62,7 @@ class Contest:
         """Runners besides the first."""
         self._one_less: anyio.Event | None = None
         self._failure: Exception | None = None
-        self._context = copy_context()
+        self._context: Context | None = None
 
     async def run(self) -> Answer | GiveUp:
         """The winner, which whoever gets it closes; or what is left to say when there is none."""
@@ -105,7 +105,8 @@ class Contest:
         run.given_up_on = True
         if not self._over:
             # An api_key callable, or tracing, may look at context variables: they are this request's own.
-            self._context.run(self._spawn, lambda: self._go_on_beside(run))
+            assert self._context is not None
+            self._context.run(self._spawn, partial(self._go_on_beside, run))
 
     async def _go_on_beside(self, run: Run, *, hedge: bool = False) -> None:
         """Another attempt beside this one, if it is still the one that is waited for."""
@@ -165,17 +166,18 @@ class Contest:
                 return None
             number = failover.made + len(self._under_way) + 1
             run = Run(step, terms.make(step.target), permit, number, hedge, now_s)
-            self._under_way.append(run)
+            self._under_way += (run,)
             self._hedged = self._hedged or hedge
             self._let_follow(run)
             return run
 
     def _let_follow(self, run: Run) -> None:
         """Say when the next attempt starts beside this one, besides when this one has failed."""
-        run.permit.on_open = partial(self._opened, run)
         step, terms = run.step, self._terms
         if not self._failover.targets_left:
             return
+        self._context = self._context or copy_context()
+        run.permit.on_open = partial(self._opened, run)
         if step.standing.state != "ready":
             wait_s: float | None = PROBE_S
             hedge = False
@@ -200,7 +202,7 @@ class Contest:
                 until_s=step.until_s,
                 begun=partial(self._tell_start, run),
                 sending=run.permit.begin,
-                finish=None if self._terms.finish is None else lambda answer: self._finish(run, answer),
+                finish=partial(self._finish, run) if self._terms.finishes else None,
                 ends_s=self._failover.ends_s,
             )
         except BaseException:  # the caller has left
@@ -208,7 +210,7 @@ class Contest:
                 await self._admission.settle(run.permit, NEUTRAL, self._loop.clock_s())
             raise
         finally:
-            self._under_way.remove(run)
+            self._under_way = tuple(one for one in self._under_way if one is not run)
             # It knows the run, which knows the permit: all that they hold would wait for the garbage collector.
             run.permit.on_open = None
             if run.timer is not None:
@@ -216,7 +218,6 @@ class Contest:
 
     async def _finish(self, run: Run, answer: Answer) -> Answer | Outcome:
         """Nobody starts beside it any more: it is no longer silent, and whether it ends well takes its time to tell."""
-        assert self._terms.finish is not None
         run.begun = True
         run.permit.on_open = None
         if run.timer is not None:
@@ -251,7 +252,7 @@ class Contest:
             decided = self._failover.next_step(now_s, 0.0)
             assert isinstance(decided, GiveUp)
             self._decide(decided)
-        elif self._terms.asks_again is not None and self._terms.asks_again(run.step.target, outcome, verdict):
+        elif self._terms.asks_again(run.step.target, outcome, verdict):
             self._failover.ask_again(run.step)
         # The total ran out while it was read on, and has no status: any caller could set a short one.
         if run.begun and verdict.counts is not None and outcome.status is not None:

@@ -15,6 +15,7 @@ from .clock import on_trio
 from .dispatcher import Dispatch
 from .reading import Break, outcome_of
 from .relay import STALLED, Relay, Send
+from .terms import Terms
 
 
 class Delivery:
@@ -90,7 +91,7 @@ class Delivery:
         dispatch.failover.broke(dispatch.won, outcome, now_s, stalled=broken.stalled)
         self.tried = True
         joint = _Joint(dispatch, transcript, self._refused)
-        answer = await dispatch.other(make=joint.make, finish=joint.finish, asks_again=joint.asks_again)
+        answer = await dispatch.other(joint)
         if answer is not None:
             transcript.change_hands()
             dispatch.shared.observers.tell(
@@ -106,8 +107,8 @@ class Delivery:
         return answer
 
 
-class _Joint:
-    """How each target that is left is asked to go on with what has been delivered, and what its answer is joined to."""
+class _Joint(Terms):
+    """How each target that is left is asked to go on with what was delivered, and what its answer is joined to."""
 
     def __init__(self, dispatch: Dispatch, transcript: Transcript, refused: set[Target]) -> None:
         self._dispatch = dispatch
@@ -116,6 +117,15 @@ class _Joint:
             self._text, transcript.pieces, transcript.reported_tokens, transcript.last_blanks
         )
         self._refused = refused
+        self.request_id = dispatch.request_id
+        self.stream = True
+        self.scopes = dispatch.scopes
+        self.hedge_after = None
+        self.slot_wait_s = dispatch.slot_wait_s
+        self.finishes = True
+
+    def masked(self, outcome: Outcome) -> Outcome:
+        return self._dispatch.masked(outcome)
 
     def mode(self, target: Target) -> Mode:
         provider = self._dispatch.shared.providers[target.provider]

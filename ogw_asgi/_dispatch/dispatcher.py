@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from .._rules.classify import Verdict
 from .._rules.failover import Failover, GiveUp, Try
@@ -78,8 +77,8 @@ class Dispatcher:
         return Dispatch(self, call, options, plan, principal, spawn)
 
 
-class Dispatch:
-    """One request's attempts.
+class Dispatch(Terms):
+    """One request's attempts, and the terms of its first contest (see Terms).
 
     Attributes:
         call, options: what was asked for.
@@ -101,6 +100,12 @@ class Dispatch:
         self.call = call
         self.options = options
         self.policy: StreamBreak = options.on_stream_break or shared.on_stream_break
+        named_s = options.hedge_after_s
+        self.request_id = options.request_id
+        self.stream = call.stream
+        self.hedge_after = shared.timeouts.hedge_after_s if named_s is None else named_s
+        self.slot_wait_s = shared.timeouts.slot_wait_s
+        self.finishes = call.stream and self.policy == "hold"
         self.spawn = spawn
         self.won: Try | None = None
         self.failover = Failover(
@@ -111,8 +116,8 @@ class Dispatch:
             started_s=shared.loop.clock_s(),
         )
         self._principal = principal
-        self._made: list[Attempt] = []
-        self._scopes = {target: scope_of(target, principal) for target in plan.targets}
+        self._made: tuple[Attempt, ...] = ()
+        self.scopes = {target: scope_of(target, principal) for target in plan.targets}
 
     @property
     def attempts(self) -> Sequence[AttemptRecord]:
@@ -134,9 +139,22 @@ class Dispatch:
         """The same outcome with a provider's words as they may be shown."""
         return _masked(outcome, self.mask)
 
+    # --- its terms, as a contest sees them ---
+
+    def make(self, target: Target) -> Attempt:
+        return self.attempt(self.call, target)
+
+    async def finish(self, answer: Answer) -> Answer | Outcome:
+        return await hold(answer, self.shared.timeouts, self.shared.limits.upstream_answer_bytes)
+
+    def asks_again(self, target: Target, outcome: Outcome, verdict: Verdict) -> bool:
+        return False
+
+    # --- what is done for it ---
+
     async def first(self) -> Dispatched:
         """Try the plan's targets until one gives its first chunk. Whoever gets an answer closes it."""
-        contest = self._contest(self._terms())
+        contest = self._contest(self)
         result = await contest.run()
         if isinstance(result, GiveUp):
             said = contest.refusing.answered if contest.refusing is not None else ()
@@ -146,15 +164,8 @@ class Dispatch:
         self.won = contest.won
         return Dispatched(result.target.provider, downstream_headers(result.headers, self.mask), result)
 
-    async def other(
-        self,
-        *,
-        make: Callable[[Target], Attempt],
-        finish: Callable[[Answer], Awaitable[Answer | Outcome]],
-        asks_again: Callable[[Target, Outcome, Verdict], bool],
-    ) -> Answer | None:
+    async def other(self, terms: Terms) -> Answer | None:
         """Another answer, from the targets that are left, on these terms. Whoever gets it closes it."""
-        terms = replace(self._terms(), hedge_after=None, make=make, finish=finish, asks_again=asks_again)
         contest = self._contest(terms)
         result = await contest.run()
         if isinstance(result, GiveUp):
@@ -190,29 +201,12 @@ class Dispatch:
             loop=shared.loop,
             caller_key=options.vllm_api_key if target.endpoint else None,
         )
-        self._made.append(made)
+        self._made += (made,)
         return made
-
-    def _terms(self) -> Terms:
-        # Not kept: they know this request, and all that it holds would wait for the garbage collector.
-        shared, call, named_s = self.shared, self.call, self.options.hedge_after_s
-        return Terms(
-            request_id=self.options.request_id,
-            stream=call.stream,
-            scopes=self._scopes,
-            hedge_after=shared.timeouts.hedge_after_s if named_s is None else named_s,
-            slot_wait_s=shared.timeouts.slot_wait_s,
-            make=partial(self.attempt, call),
-            masked=self.masked,
-            finish=self._hold if call.stream and self.policy == "hold" else None,
-        )
 
     def _contest(self, terms: Terms) -> Contest:
         shared = self.shared
         return Contest(terms, self.failover, shared.circuits, shared.slots, shared.observers, shared.loop, self.spawn)
-
-    async def _hold(self, answer: Answer) -> Answer | Outcome:
-        return await hold(answer, self.shared.timeouts, self.shared.limits.upstream_answer_bytes)
 
 
 def _masked(outcome: Outcome, mask: Mask) -> Outcome:

@@ -107,8 +107,11 @@ class _AsyncioLine:
         self._group.create_task(_within(scope, work))
 
     def hang_up(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
+        # The request knows us, and what we know knows the request: it would all wait for the garbage collector.
+        self._answered = never
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
         for scope in self._beside:
             scope.cancel()
 
@@ -117,13 +120,14 @@ async def _on_trio(work: Work, receive: Receive, answered: Callable[[], bool]) -
     failure: Exception | None = None
     scope = anyio.CancelScope()
     async with anyio.create_task_group() as group:
+        line = _TrioLine(scope, group, receive, answered)
         try:
             with scope:
-                await work(_TrioLine(scope, group, receive, answered))
+                await work(line)
         except Exception as error:
             failure = error
         finally:
-            group.cancel_scope.cancel()
+            line.hang_up()
     if failure is not None:
         raise failure
     return scope.cancelled_caught
@@ -143,6 +147,10 @@ class _TrioLine:
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
         self._group.start_soon(work)
+
+    def hang_up(self) -> None:
+        self._answered = never
+        self._group.cancel_scope.cancel()
 
 
 async def _within(scope: anyio.CancelScope, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import anyio
 
@@ -15,13 +16,13 @@ from .answer import Answer
 from .attempt import Attempt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What is the same for every attempt of the request. `scopes` has each target of the plan.
+class Terms(Protocol):
+    """What is the same for every attempt of the request.
 
     Attributes:
-        finish: takes an answer's stream that has its first chunk, and says what came of it; None: the first chunk wins.
-        asks_again: whether a target whose attempt came to this is asked once more, in another way.
+        scopes: the circuits of each target of the plan.
+        hedge_after: as in Timeouts.
+        finishes: an answer's stream that has its first chunk is handed to `finish`; else the first chunk wins.
     """
 
     request_id: str
@@ -29,10 +30,23 @@ class Terms:
     scopes: Mapping[Target, Scope]
     hedge_after: float | str | None
     slot_wait_s: float
-    make: Callable[[Target], Attempt]
-    masked: Callable[[Outcome], Outcome]
-    finish: Callable[[Answer], Awaitable[Answer | Outcome]] | None = None
-    asks_again: Callable[[Target, Outcome, Verdict], bool] | None = None
+    finishes: bool
+
+    def make(self, target: Target) -> Attempt:
+        """An attempt at it, to be run once."""
+        ...
+
+    def masked(self, outcome: Outcome) -> Outcome:
+        """The same outcome with a provider's words as they may be shown."""
+        ...
+
+    async def finish(self, answer: Answer) -> Answer | Outcome:
+        """What came of the rest of it."""
+        ...
+
+    def asks_again(self, target: Target, outcome: Outcome, verdict: Verdict) -> bool:
+        """Whether a target whose attempt came to this is asked once more, in another way."""
+        ...
 
 
 @dataclass(slots=True, eq=False)

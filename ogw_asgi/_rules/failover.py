@@ -66,15 +66,15 @@ class Failover:
         self._timeouts = timeouts
         self._failover_on = failover_on
         self._shares = Shares(plan, timeouts, started_s)
-        self._left = list(range(len(plan.targets)))
-        self._orders: list[int] = []
+        self._left = tuple(range(len(plan.targets)))
+        # Tuples from here on: most of these stay empty, and what is in them is a handful.
+        self._orders: tuple[int, ...] = ()
         self._asked = 0
-        self._under_way: list[Try] = []
-        self._ended: list[Ended] = []
+        self._under_way: tuple[Try, ...] = ()
+        self._ended: tuple[Ended, ...] = ()
         self._last_of: dict[Target, tuple[Ended, float]] = {}
         self._made = 0
         self._repeats = 0
-        # Tuples, for most of these stay empty, and what is in them is a handful.
         self._tried: tuple[Target, ...] = ()
         self._too_small: tuple[Target, ...] = ()
         """Targets that found the prompt too long; it will not get shorter."""
@@ -127,7 +127,7 @@ class Failover:
             if self._shares.is_over(now_s):
                 return self._give_up(out_of_time=True) if not self._under_way else None
             share = self._shares.of(now_s, others, choice.wait_s)
-            self._left.remove(choice.position)
+            self._drop(choice.position)
             if share is None:  # only a repeat waits
                 continue
             self._repeats = self._repeats + 1 if choice.repeat else 0
@@ -148,7 +148,7 @@ class Failover:
                 self._asked,
                 choice.position,
             )
-            self._under_way.append(step)
+            self._under_way += (step,)
             return step
         if self._under_way:
             return None
@@ -163,7 +163,7 @@ class Failover:
         if self._going_on and verdict.action == "stop":
             verdict = replace(verdict, action="next")
         ended = Ended(target, outcome, verdict)
-        self._ended.append(ended)
+        self._ended += (ended,)
         self._last_of[target] = (ended, now_s)
         self._made += ended.sent
         if ended.reason == "context_length":
@@ -182,17 +182,17 @@ class Failover:
             raise RuntimeError("no answer was taken")
         self._going_on = True
         ended = Ended(step.target, outcome, replace(classify(outcome, self._failover_on), action="next"))
-        self._ended[-1] = ended
+        self._ended = (*self._ended[:-1], ended)
         self._last_of[step.target] = (ended, now_s)
         self.last = line_of(ended)
         self.attempts[self._orders.index(step.order)] = self.last
         if stalled:
-            self._left = [position for position in self._left if self._plan.targets[position] != step.target]
+            self._left = tuple(position for position in self._left if self._plan.targets[position] != step.target)
 
     def ask_again(self, step: Try) -> None:
         """Offer the same target at once, and once more: it refused only the way in which it was asked."""
         self._asked_again += (step.position,)
-        self._left.insert(0, step.position)
+        self._left = (step.position, *self._left)
 
     def withdraw(self, step: Try) -> None:
         """Nobody was asked, for want of a retry or since the request is decided: its position is not offered again."""
@@ -206,16 +206,20 @@ class Failover:
         self._note(step, Ended(step.target, outcome, classify(outcome, self._failover_on)))
 
     def _leave(self, step: Try) -> None:
-        for index, other in enumerate(self._under_way):
-            if other is step:
-                del self._under_way[index]
-                return
-        raise RuntimeError("this step is not under way")
+        left = tuple([other for other in self._under_way if other is not step])
+        if len(left) == len(self._under_way):
+            raise RuntimeError("this step is not under way")
+        self._under_way = left
+
+    def _drop(self, position: int) -> None:
+        """Nothing is asked there any more."""
+        at = self._left.index(position)
+        self._left = (*self._left[:at], *self._left[at + 1 :])
 
     def _note(self, step: Try, ended: Ended) -> None:
         self.last = line_of(ended)
         place = bisect(self._orders, step.order) if self._orders else 0
-        self._orders.insert(place, step.order)
+        self._orders = (*self._orders[:place], step.order, *self._orders[place:])
         self.attempts.insert(place, self.last)
 
     def _choose(
@@ -226,17 +230,17 @@ class Failover:
             return None
         asked = [step.target for step in self._under_way]
         soonest: _Choice | None = None
-        for position in tuple(self._left):
+        for position in self._left:
             target = self._plan.targets[position]
             if target in self._too_small or (self._going_on and self._has_been_silent(target)):
-                self._left.remove(position)
+                self._drop(position)
                 continue
             if target in asked:
                 continue
             repeat = self._repeats_the_last(position)
             wait_s = self._wait_s(target, now_s, jitter) if repeat else 0.0
             if wait_s is None:
-                self._left.remove(position)
+                self._drop(position)
                 continue
             standing = standings.get(target, READY)
             if repeat and self._cooled_by_us(target, standing):
