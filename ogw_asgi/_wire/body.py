@@ -16,7 +16,7 @@ from typing import Any
 
 from .._values import ChatCall, Limits
 from ..exceptions import RequestRejected, bad_body
-from .fields import KNOWN, check_fields, missing, wrong_value
+from .fields import HOLDS_JSON, KNOWN, calls_are_text, check_fields, missing, wrong_value
 from .members import InvalidJSON, Member, read_document, read_members, read_value
 from .onepass import read_at_once
 from .structure import MEMBERS, refuse_structure, refuse_width
@@ -24,7 +24,6 @@ from .structure import MEMBERS, refuse_structure, refuse_width
 _BLANKS = " \t\n\r"
 _gap = re.compile(r"[ \t\n\r,]*").match
 
-_HOLDS_JSON = frozenset({"logit_bias", "response_format", "stream_options", "tool_choice"})
 _BARE_FORMATS = {"json_object": '{"type": "json_object"}', "text": '{"type": "text"}'}
 
 
@@ -56,7 +55,7 @@ def read_body(raw: bytes, limits: Limits) -> ChatCall:
     if commas >= MEMBERS:
         refuse_width(raw, limits, structure)
     found = read_at_once(raw, text) if commas < limits.messages else None
-    if found is not None and not _has_splices(raw, found[0]):
+    if found is not None:
         values, model_span = found
         check_fields(values)
         return _call(raw, values, model_span)
@@ -127,17 +126,9 @@ def _read_known(members: list[Member]) -> dict[str, Any]:
 # --- strings that hold JSON ---------------------------------------------------------------------------------
 
 
-def _has_splices(raw: bytes, values: dict[str, Any]) -> bool:
-    """Whether a string that may hold JSON is among them; checks nothing else. No name in `raw` has an escape."""
-    if not _HOLDS_JSON.isdisjoint(values) and any(isinstance(values.get(name), str) for name in _HOLDS_JSON):
-        return True
-    messages = values["messages"]
-    return b'"tool_calls"' in raw and isinstance(messages, list) and any(map(_calls_are_text, messages))
-
-
 def _top_splices(members: list[Member], values: dict[str, Any]) -> Iterator[_Splice]:
     for member in members:
-        if member.key not in _HOLDS_JSON or not isinstance(member.value, str):
+        if member.key not in HOLDS_JSON or not isinstance(member.value, str):
             continue
         held = member.value.strip(_BLANKS)
         if member.key == "tool_choice" and not held.startswith("{"):
@@ -149,22 +140,18 @@ def _top_splices(members: list[Member], values: dict[str, Any]) -> Iterator[_Spl
 
 def _message_splices(text: str, members: list[Member], values: dict[str, Any], limits: Limits) -> Iterator[_Splice]:
     messages = values["messages"]
-    if not isinstance(messages, list) or not any(map(_calls_are_text, messages)):
+    if not isinstance(messages, list) or not any(map(calls_are_text, messages)):
         return
     array = next(member for member in members if member.key == "messages")
     for index, (start, end) in enumerate(elements(text, array.start)):
         message = messages[index]
-        if _calls_are_text(message):
+        if calls_are_text(message):
             refuse_width(text[start:end].encode("utf-8"), limits)
             for member in read_members(text, start)[0]:
                 if member.key == "tool_calls" and isinstance(member.value, str):
                     held = member.value.strip(_BLANKS)
                     path = f"messages[{index}].tool_calls"
                     yield _Splice(member.start, member.end, held, path, message, "tool_calls")
-
-
-def _calls_are_text(message: Any) -> bool:
-    return isinstance(message, dict) and isinstance(message.get("tool_calls"), str)
 
 
 def elements(text: str, start: int) -> Iterator[tuple[int, int]]:

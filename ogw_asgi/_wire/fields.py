@@ -231,4 +231,12 @@ _CHECKS: dict[str, Check] = {
 
 KNOWN = frozenset(_CHECKS)
 
+HOLDS_JSON = frozenset({"logit_bias", "response_format", "stream_options", "tool_choice"})
+"""Fields that may come as a string which holds their JSON; so may the `tool_calls` of a message."""
+
+
+def calls_are_text(message: Any) -> bool:
+    return isinstance(message, dict) and isinstance(message.get("tool_calls"), str)
+
+
 _NULLABLE = KNOWN - {"model", "messages", "response_format", "tools", "tool_choice"}

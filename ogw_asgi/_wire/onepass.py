@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .fields import KNOWN
+from .fields import HOLDS_JSON, KNOWN, calls_are_text
 from .members import InvalidJSON, read_document
 
 QUOTES = 1000
@@ -24,12 +24,13 @@ _value_of_model = re.compile(rb'"model"[ \t\n\r]*+:[ \t\n\r]*+').search
 def read_at_once(raw: bytes, text: str) -> tuple[dict[str, Any], tuple[int, int]] | None:
     """The body's members by name, and where in `raw` the model's name stands, quotes included.
 
-    None: it has no model or no messages; or a name that the contract knows may stand there twice, or in escapes.
+    None: it has no model or no messages; a name that the contract knows may stand there twice, or in escapes; or a
+    string may have to be replaced by the JSON that it holds.
     """
     # Between two quotes stands a name, a value, or what is between these. So if no known name comes twice there, and
     # none is written with escapes, none is lost in a dictionary, which keeps the last of two; others keep the first.
     pieces = raw.split(b'"', QUOTES)
-    if len(pieces) > QUOTES or b"\\u00" in raw:
+    if len(pieces) > QUOTES or (b"\\" in raw and b"\\u00" in raw):
         return None
     known = [piece for piece in pieces if len(piece) <= _LONGEST and piece in _KNOWN]
     if len(known) > len(set(known)):
@@ -38,11 +39,15 @@ def read_at_once(raw: bytes, text: str) -> tuple[dict[str, Any], tuple[int, int]
         values = read_document(text)
     except InvalidJSON:
         return None
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not isinstance(values.get("messages"), list):
+        return None
+    if not HOLDS_JSON.isdisjoint(values) and any(isinstance(values.get(name), str) for name in HOLDS_JSON):
+        return None
+    if b"tool_calls" in pieces and any(map(calls_are_text, values["messages"])):
         return None
     model = values.get("model")
     found = _value_of_model(raw)
-    if not isinstance(model, str) or found is None or "messages" not in values:
+    if not isinstance(model, str) or found is None:
         return None
     literal = b'"%b"' % model.encode("utf-8", "replace")
     start = found.end()
