@@ -11,7 +11,7 @@ from .._dispatch.answer import Answer
 from .._dispatch.clock import Loop
 from .._dispatch.delivery import Delivery
 from .._dispatch.dispatcher import Dispatch, Dispatcher
-from .._dispatch.race import Line, Spawn, race
+from .._dispatch.race import Line, line_to
 from .._dispatch.relay import STALLED
 from .._rules.plan import Catalogue, make_plan
 from .._values import CallOptions, ChatCall, Endpoint, Header, Limits, Plan, Principal, Timeouts
@@ -56,21 +56,16 @@ class ChatCompletions:
     """The endpoint as an ASGI app. Nothing of a request is kept on it but how many there are."""
 
     def __init__(self, door: Door) -> None:
-        self._door = door
-        self._in_flight = 0
+        self.door = door
+        self.in_flight = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         headers = header_values(scope["headers"])
         request_id = read_request_id(headers) or new_request_id()
-        reply = Reply(scope, send, request_id, self._door.timeouts.send_s)
-        if self._in_flight >= self._door.limits.in_flight:
-            await _refuse(reply, overloaded())
-            return
-        self._in_flight += 1
-        try:
-            await _Exchange(self._door, reply, scope, receive, headers, request_id).run()
-        finally:
-            self._in_flight -= 1
+        reply = Reply(scope, send, request_id, self.door.timeouts.send_s)
+        if self.in_flight >= self.door.limits.in_flight:
+            return _refuse(reply, overloaded())
+        return _Exchange(self, reply, scope, receive, headers, request_id).run()
 
 
 class _Exchange:
@@ -82,9 +77,16 @@ class _Exchange:
     _started_s: float
 
     def __init__(
-        self, door: Door, reply: Reply, scope: Scope, receive: Receive, headers: Values, request_id: str
+        self,
+        completions: ChatCompletions,
+        reply: Reply,
+        scope: Scope,
+        receive: Receive,
+        headers: Values,
+        request_id: str,
     ) -> None:
-        self._door = door
+        self._completions = completions
+        self._door = completions.door
         self._reply = reply
         self._scope = scope
         self._receive = receive
@@ -98,35 +100,35 @@ class _Exchange:
 
     async def run(self) -> None:
         reply, door = self._reply, self._door
+        self._completions.in_flight += 1
         try:
-            cut = await race(self._work, self._receive, self._is_answered)
-            if cut and self._uploading and not reply.begun:
+            async with line_to(self._receive, reply) as line:
+                reply.line = line.scope
+                try:
+                    dispatcher = await self._admit()
+                    plan = await self._read(line)
+                except RequestRejected as refusal:
+                    await reply.refuse(refusal)
+                else:
+                    line.watch()
+                    await self._answer(self._planned(dispatcher, plan, line))
+            if line.scope.cancelled_caught and self._uploading and not reply.begun:
                 reply.line = None
                 await reply.refuse(too_slow(door.limits, door.timeouts.upload_stall_s))
         except CallerGone:
             pass
         finally:
+            self._completions.in_flight -= 1
             if self._dispatch is not None:
                 at_once = self._outcome == "ok" and len(self._dispatch.attempts) == 1
                 door.observers.tell(self._ended, usual=at_once or self._outcome == "left")
 
-    def _is_answered(self) -> bool:
-        return self._reply.ending
-
-    async def _work(self, line: Line) -> None:
-        self._reply.line = line.scope
-        try:
-            dispatcher = await self._admit()
-            plan = await self._read(line)
-        except RequestRejected as refusal:
-            await self._reply.refuse(refusal)
-            return
-        line.watch()
+    def _planned(self, dispatcher: Dispatcher, plan: Plan, line: Line) -> Dispatch:
         self._loop = dispatcher.loop
         self._started_s = dispatcher.loop.clock_s()
         principal = self._principal.id if self._principal is not None else None
-        self._dispatch = dispatcher.dispatch(self._call, self._options, plan, principal=principal, spawn=line.spawn)
-        await self._answer(self._dispatch, line.spawn)
+        self._dispatch = dispatcher.dispatch(self._call, self._options, plan, principal=principal, line=line)
+        return self._dispatch
 
     async def _admit(self) -> Dispatcher:
         """What can be said before the body: whoever is refused here need not send it."""
@@ -163,12 +165,13 @@ class _Exchange:
             total_s=door.timeouts.total_s,
         )
 
-    async def _answer(self, dispatch: Dispatch, spawn: Spawn) -> None:
+    async def _answer(self, dispatch: Dispatch) -> None:
         status = self._options.success_status or self._door.success_status
         beat_s = self._door.timeouts.heartbeat_s
         if beat_s is not None and self._call.stream:
-            spawn(partial(self._reply.keep_alive, status, beat_s))
-        result = await dispatch.first()
+            dispatch.line.spawn(partial(self._reply.keep_alive, status, beat_s))
+        contest = dispatch.first()
+        result = dispatch.dispatched(contest, await contest.run())
         self._provider = result.provider
         headers = [*result.headers, *trail_headers(dispatch.attempts, dispatch.made, result.provider)]
         answer = result.outcome

@@ -11,11 +11,11 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 
-from .._values import ChatCall, Header, Limits, Outcome, OutcomeKind, ProviderError, Secret, Target
+from .._values import ChatCall, Header, Limits, Outcome, OutcomeKind, ProviderError, Secret, Target, UpstreamRequest
 from .._wire.answer import encoded, media, read_answer
 from .._wire.chunks import Chunk, read_chunk
 from .._wire.retry_after import read_retry_after
@@ -42,8 +42,10 @@ CATCH_UP_S = 0.05
 _T = TypeVar("_T")
 
 
-def _nothing(now_s: float) -> None:
-    pass
+class Permitted(Protocol):
+    def begin(self, now_s: float) -> None:
+        """The request goes out: a wait for a slot is not the target's."""
+        ...
 
 
 @dataclass(slots=True)
@@ -74,7 +76,6 @@ class Attempt:
     _chunks: list[Chunk] = field(init=False)
     _scope: anyio.CancelScope = field(init=False)
     _lost: bool = False
-    _sending: Callable[[float], None] = _nothing
     _grace_until_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -88,20 +89,20 @@ class Attempt:
     async def run(
         self,
         slots: Slots,
+        permit: Permitted,
         *,
         slot_wait_s: float,
         first_chunk_s: float,
         wait_s: float,
         until_s: float | None,
-        begun: Callable[[], None],
-        sending: Callable[[float], None],
+        begun: Callable[[], None] | None,
         finish: Callable[[Answer], Awaitable[Answer | Outcome]] | None = None,
         ends_s: float = math.inf,
     ) -> Answer | Outcome | None:
         """What came of it; None: it was cancelled by `cancel`.
 
-        `begun` is called when `wait_s` is over, `sending`, with the time, when the request is handed to the engine.
-        `finish` takes a stream that has its first chunk, and has until `ends_s` for the rest of it.
+        `begun` is called when `wait_s` is over, and `permit` told when the request is handed to the engine. `finish`
+        takes a stream that has its first chunk, and has until `ends_s` for the rest of it.
         """
         started_s = self.loop.clock_s()
         slot: Slot | None = None
@@ -110,17 +111,29 @@ class Attempt:
             with self._scope:
                 if wait_s > 0:
                     await anyio.sleep(wait_s)
-                begun()
+                if begun is not None:
+                    begun()
                 key = (self.target.provider, self.target.endpoint, self.target.model)
                 slot = await slots.acquire(key, min(slot_wait_s, first_chunk_s))
                 started_s = self.loop.clock_s()
                 if slot is None:
                     result = self._outcome("busy", started_s)
                 else:
-                    self._sending = sending
                     self.limit_s = first_chunk_s if until_s is None else min(first_chunk_s, until_s - started_s)
                     self._scope.deadline = started_s + self.limit_s
-                    result = await self._run(slot, started_s)
+                    asked = await self._prepare(started_s)
+                    if isinstance(asked, Outcome):
+                        result = asked
+                    else:
+                        self.sent = True
+                        permit.begin(self.loop.clock_s())
+                        try:
+                            # Awaited from here, for each coroutine in between would wake up with the answer.
+                            response = await self.transport.open(asked)
+                        except TransportFailure as failure:
+                            result = self._outcome(failure.kind, started_s)
+                        else:
+                            result = await self._answer(response, slot, started_s)
             if finish is not None and isinstance(result, Answer) and result.stream is not None:
                 answer, result = result, None
                 result = await self._finished(answer, finish, ends_s)
@@ -146,25 +159,21 @@ class Attempt:
                 await answer.aclose()
         return result
 
-    async def _run(self, slot: Slot, started_s: float) -> Answer | Outcome:
+    async def _prepare(self, started_s: float) -> UpstreamRequest | Outcome:
         try:
             self.used_key = self.caller_key if self.target.endpoint else await self.provider.key()
         except Exception as failure:  # whatever a user's callable raises
             logger.warning("key_unavailable provider=%s error=%s", self.provider.name, where(failure))
             return self._outcome("key_unavailable", started_s)
         try:
-            request = self.provider.prepare(self.call, self.target, self.used_key, self.forwarded, self.connect_s)
+            return self.provider.prepare(self.call, self.target, self.used_key, self.forwarded, self.connect_s)
         except Unservable:
             return self._outcome("unservable", started_s)
         except Exception as failure:  # a provider class of the user's own
             logger.warning("provider_failed provider=%s error=%s", self.provider.name, where(failure))
             return self._outcome("unservable", started_s)
-        self.sent = True
-        self._sending(self.loop.clock_s())
-        try:
-            response = await self.transport.open(request)
-        except TransportFailure as failure:
-            return self._outcome(failure.kind, started_s)
+
+    async def _answer(self, response: UpstreamResponse, slot: Slot, started_s: float) -> Answer | Outcome:
         self.answered = response.headers
         answer: Answer | None = None
         try:

@@ -22,7 +22,7 @@ from .admission import Admission
 from .answer import Answer
 from .attempt import Attempt
 from .clock import Loop
-from .race import Spawn
+from .race import Line
 from .slots import Slots
 from .terms import Run, Terms
 
@@ -43,7 +43,7 @@ class Contest:
         slots: Slots,
         observers: Observers,
         loop: Loop,
-        spawn: Spawn,
+        line: Line,
     ) -> None:
         self.refusing: Attempt | None = None
         self.won: Try | None = None
@@ -53,7 +53,7 @@ class Contest:
         self._slots = slots
         self._observers = observers
         self._loop = loop
-        self._spawn = spawn
+        self._line = line
         self._under_way: tuple[Run, ...] = ()
         self._result: Answer | GiveUp | None = None
         self._over = False
@@ -92,8 +92,30 @@ class Contest:
             run = await self._next(hedge=hedge)
             if run is None:
                 return
-            outcome = await self._attempt(run)
-            await self._conclude(run, outcome)
+            step = run.step
+            try:
+                result = await run.attempt.run(
+                    self._slots,
+                    run.permit,
+                    slot_wait_s=self._terms.slot_wait_s,
+                    first_chunk_s=step.first_chunk_s,
+                    wait_s=step.wait_s,
+                    until_s=step.until_s,
+                    begun=partial(self._tell_start, run) if self._observers.all_is_told else None,
+                    finish=partial(self._finish, run) if self._terms.finishes else None,
+                    ends_s=self._failover.ends_s,
+                )
+            except BaseException:  # the caller has left
+                with anyio.CancelScope(shield=True):
+                    await self._admission.settle(run.permit, NEUTRAL, self._loop.clock_s())
+                raise
+            finally:
+                self._under_way = tuple([one for one in self._under_way if one is not run])
+                # It knows the run, which knows the permit: all that they hold would wait for the garbage collector.
+                run.permit.on_open = None
+                if run.timer is not None:
+                    run.timer.cancel()
+            await self._conclude(run, result)
             if self._under_way:
                 last = self._under_way[-1]
                 if last.step.order > run.step.order or (run.hedge and not last.given_up_on):
@@ -106,7 +128,7 @@ class Contest:
         if not self._over:
             # An api_key callable, or tracing, may look at context variables: they are this request's own.
             assert self._context is not None
-            self._context.run(self._spawn, partial(self._go_on_beside, run))
+            self._context.run(self._line.spawn, partial(self._go_on_beside, run))
 
     async def _go_on_beside(self, run: Run, *, hedge: bool = False) -> None:
         """Another attempt beside this one, if it is still the one that is waited for."""
@@ -188,33 +210,7 @@ class Contest:
             return
         if wait_s is not None:
             timer = run.timer = anyio.CancelScope()
-            self._spawn(lambda: self._after(run, timer, step.wait_s + wait_s, hedge=hedge))
-
-    async def _attempt(self, run: Run) -> Answer | Outcome | None:
-        """What came of it; None: it was cancelled because the request was decided."""
-        step = run.step
-        try:
-            return await run.attempt.run(
-                self._slots,
-                slot_wait_s=self._terms.slot_wait_s,
-                first_chunk_s=step.first_chunk_s,
-                wait_s=step.wait_s,
-                until_s=step.until_s,
-                begun=partial(self._tell_start, run),
-                sending=run.permit.begin,
-                finish=partial(self._finish, run) if self._terms.finishes else None,
-                ends_s=self._failover.ends_s,
-            )
-        except BaseException:  # the caller has left
-            with anyio.CancelScope(shield=True):
-                await self._admission.settle(run.permit, NEUTRAL, self._loop.clock_s())
-            raise
-        finally:
-            self._under_way = tuple(one for one in self._under_way if one is not run)
-            # It knows the run, which knows the permit: all that they hold would wait for the garbage collector.
-            run.permit.on_open = None
-            if run.timer is not None:
-                run.timer.cancel()
+            self._line.spawn(partial(self._after, run, timer, step.wait_s + wait_s, hedge=hedge))
 
     async def _finish(self, run: Run, answer: Answer) -> Answer | Outcome:
         """Nobody starts beside it any more: it is no longer silent, and whether it ends well takes its time to tell."""

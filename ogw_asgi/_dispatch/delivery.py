@@ -50,7 +50,7 @@ class Delivery:
         """
         while True:
             if on_trio():
-                self._dispatch.spawn(self._relay.guard)
+                self._dispatch.line.spawn(self._relay.guard)
             broken = await self._relay.run(send)
             self.delivered_bytes += self._relay.delivered_bytes
             if broken is None or broken.cause == STALLED:

@@ -32,7 +32,7 @@ from .attempt import Attempt
 from .clock import Loop
 from .contest import Contest
 from .hold import hold
-from .race import Spawn
+from .race import Line
 from .slots import Slots
 from .terms import Terms
 
@@ -71,10 +71,10 @@ class Dispatcher:
     loop: Loop
 
     def dispatch(
-        self, call: ChatCall, options: CallOptions, plan: Plan, *, principal: str | None, spawn: Spawn
+        self, call: ChatCall, options: CallOptions, plan: Plan, *, principal: str | None, line: Line
     ) -> Dispatch:
         """What is to be done for one request; nothing has been, yet."""
-        return Dispatch(self, call, options, plan, principal, spawn)
+        return Dispatch(self, call, options, plan, principal, line)
 
 
 class Dispatch(Terms):
@@ -94,7 +94,7 @@ class Dispatch(Terms):
         options: CallOptions,
         plan: Plan,
         principal: str | None,
-        spawn: Spawn,
+        line: Line,
     ) -> None:
         self.shared = shared
         self.call = call
@@ -106,7 +106,7 @@ class Dispatch(Terms):
         self.hedge_after = shared.timeouts.hedge_after_s if named_s is None else named_s
         self.slot_wait_s = shared.timeouts.slot_wait_s
         self.finishes = call.stream and self.policy == "hold"
-        self.spawn = spawn
+        self.line = line
         self.won: Try | None = None
         self.failover = Failover(
             plan,
@@ -152,10 +152,12 @@ class Dispatch(Terms):
 
     # --- what is done for it ---
 
-    async def first(self) -> Dispatched:
-        """Try the plan's targets until one gives its first chunk. Whoever gets an answer closes it."""
-        contest = self._contest(self)
-        result = await contest.run()
+    def first(self) -> Contest:
+        """The contest that tries the plan's targets until one gives its first chunk."""
+        return self._contest(self)
+
+    def dispatched(self, contest: Contest, result: Answer | GiveUp) -> Dispatched:
+        """What came of it. Whoever gets an answer closes it."""
         if isinstance(result, GiveUp):
             said = contest.refusing.answered if contest.refusing is not None else ()
             # A refusal has a retry-after of its own, within the bounds of the contract, or none.
@@ -206,7 +208,7 @@ class Dispatch(Terms):
 
     def _contest(self, terms: Terms) -> Contest:
         shared = self.shared
-        return Contest(terms, self.failover, shared.circuits, shared.slots, shared.observers, shared.loop, self.spawn)
+        return Contest(terms, self.failover, shared.circuits, shared.slots, shared.observers, shared.loop, self.line)
 
 
 def _masked(outcome: Outcome, mask: Mask) -> Outcome:

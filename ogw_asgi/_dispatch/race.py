@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -23,18 +24,19 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _REPEATS = 16
 
 
-class Spawn(Protocol):
-    """Starts `work()` beside the request's own work. It is cancelled when that ends, and must not raise."""
+class Answered(Protocol):
+    """Whoever answers. A caller that leaves while all is `ending` interrupts nothing: hypercorn says "disconnect" from
+    within the send() of the last message, and a task that is cancelled there leaves its connection half-way."""
 
-    def __call__(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None: ...
-
-
-def never() -> bool:
-    return False
+    @property
+    def ending(self) -> bool: ...
 
 
 class Line(Protocol):
-    """The line to the caller, as the work of a request has it.
+    """The line to the caller, while a request is worked on: `async with line_to(...) as line`.
+
+    The work ends early when the caller leaves; `scope.cancelled_caught` tells afterwards. What it raises arrives as it
+    is, not in a group, and whatever it spawned has ended by then.
 
     Attributes:
         scope: around the work; cancelled when the caller has left. Its deadline is free: whoever waits for the caller
@@ -48,109 +50,104 @@ class Line(Protocol):
         ...
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
-        """See Spawn."""
+        """Start `work()` beside the request's own work. It is cancelled when that ends, and must not raise."""
         ...
 
+    async def __aenter__(self) -> Self: ...
 
-Work = Callable[[Line], Awaitable[None]]
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool: ...
 
 
-def race(work: Work, receive: Receive, answered: Callable[[], bool] = never) -> Awaitable[bool]:
-    """Await `work(line)`; True when it was cancelled, for the caller left first or a deadline of `line.scope` passed.
-
-    A caller that leaves when all is `answered` interrupts nothing: hypercorn says "disconnect" from within the send()
-    of the last message, and one that is cancelled there leaves its connection half-way.
-
-    Raises what `work` raises, as it is, not in a group. Whatever it spawned has ended by then.
-    """
+def line_to(receive: Receive, reply: Answered) -> Line:
+    """To whoever is behind `receive`, and gets `reply`. No coroutine is around the work: each would wake up with it."""
     loop = this_loop()
-    if loop.asyncio:
-        return _on_asyncio(work, receive, answered, loop.cancel_scope())
-    return _on_trio(work, receive, answered)
-
-
-async def _on_asyncio(work: Work, receive: Receive, answered: Callable[[], bool], scope: anyio.CancelScope) -> bool:
-    failure: Exception | None = None
-    async with asyncio.TaskGroup() as group:
-        line = _AsyncioLine(scope, group, receive, answered)
-        try:
-            with scope:
-                await work(line)
-        except Exception as error:
-            failure = error
-        finally:
-            line.hang_up()
-    if failure is not None:
-        raise failure
-    return scope.cancelled_caught
+    return _AsyncioLine(receive, reply, loop.cancel_scope()) if loop.asyncio else _TrioLine(receive, reply)
 
 
 class _AsyncioLine:
-    __slots__ = ("_answered", "_beside", "_group", "_receive", "_watcher", "scope")
+    __slots__ = ("_beside", "_group", "_receive", "_reply", "_watcher", "scope")
 
-    def __init__(
-        self, scope: anyio.CancelScope, group: asyncio.TaskGroup, receive: Receive, answered: Callable[[], bool]
-    ) -> None:
+    def __init__(self, receive: Receive, reply: Answered, scope: anyio.CancelScope) -> None:
         self.scope = scope
-        self._group = group
+        self._group = asyncio.TaskGroup()
         self._receive = receive
-        self._answered = answered
+        self._reply = reply
         self._watcher: asyncio.Task[None] | None = None
         self._beside: tuple[anyio.CancelScope, ...] = ()
 
     def watch(self) -> None:
-        self._watcher = self._group.create_task(_watch(self._receive, self.scope, self._answered))
+        self._watcher = self._group.create_task(_watch(self._receive, self.scope, self._reply))
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
         scope = anyio.CancelScope()
         self._beside = (*self._beside, scope)
         self._group.create_task(_within(scope, work))
 
-    def hang_up(self) -> None:
-        # The request knows us, and what we know knows the request: it would all wait for the garbage collector.
-        self._answered = never
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.cancel()
-        for scope in self._beside:
-            scope.cancel()
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        self.scope.__enter__()
+        return self
 
-
-async def _on_trio(work: Work, receive: Receive, answered: Callable[[], bool]) -> bool:
-    failure: Exception | None = None
-    scope = anyio.CancelScope()
-    async with anyio.create_task_group() as group:
-        line = _TrioLine(scope, group, receive, answered)
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        swallowed = False
         try:
-            with scope:
-                await work(line)
-        except Exception as error:
-            failure = error
+            swallowed = bool(self.scope.__exit__(exc_type, exc, traceback))
         finally:
-            line.hang_up()
-    if failure is not None:
-        raise failure
-    return scope.cancelled_caught
+            # What has ended is let go of: a task that was cancelled knows all that its frames knew.
+            watcher, self._watcher = self._watcher, None
+            if watcher is not None:
+                watcher.cancel()
+            for scope in self._beside:
+                scope.cancel()
+            await _leave(self._group, None if swallowed else exc)
+        return swallowed
 
 
 class _TrioLine:
-    def __init__(
-        self, scope: anyio.CancelScope, group: TaskGroup, receive: Receive, answered: Callable[[], bool]
-    ) -> None:
-        self.scope = scope
-        self._group = group
+    def __init__(self, receive: Receive, reply: Answered) -> None:
+        self.scope = anyio.CancelScope()
+        self._group = anyio.create_task_group()
         self._receive = receive
-        self._answered = answered
+        self._reply = reply
 
     def watch(self) -> None:
-        self._group.start_soon(_watch, self._receive, self.scope, self._answered)
+        self._group.start_soon(_watch, self._receive, self.scope, self._reply)
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
         self._group.start_soon(work)
 
-    def hang_up(self) -> None:
-        self._answered = never
-        self._group.cancel_scope.cancel()
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        self.scope.__enter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        swallowed = False
+        try:
+            swallowed = bool(self.scope.__exit__(exc_type, exc, traceback))
+        finally:
+            self._group.cancel_scope.cancel()
+            await _leave(self._group, None if swallowed else exc)
+        return swallowed
+
+
+async def _leave(group: asyncio.TaskGroup | TaskGroup, exc: BaseException | None) -> None:
+    """Await what is left of a group, whose tasks have been told to end."""
+    if exc is None or isinstance(exc, Exception):
+        # Errors of the work are not the group's: it would wrap them.
+        await group.__aexit__(None, None, None)
+        return
+    try:
+        await group.__aexit__(type(exc), exc, exc.__traceback__)
+    except BaseException as raised:
+        if raised is not exc:
+            raise
 
 
 async def _within(scope: anyio.CancelScope, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -159,7 +156,7 @@ async def _within(scope: anyio.CancelScope, work: Callable[[], Coroutine[Any, An
         await work()
 
 
-async def _watch(receive: Receive, scope: anyio.CancelScope, answered: Callable[[], bool]) -> None:
+async def _watch(receive: Receive, scope: anyio.CancelScope, reply: Answered) -> None:
     try:
         for _ in range(_REPEATS):
             message = await receive()
@@ -169,5 +166,5 @@ async def _watch(receive: Receive, scope: anyio.CancelScope, answered: Callable[
             return
     except Exception:  # a receive() that fails has no caller behind it
         pass
-    if not answered():
+    if not reply.ending:
         scope.cancel()

@@ -117,6 +117,11 @@ class Observers:
         self._sinks = tuple(sinks)
         self._all = (log, *self._sinks) if log is not None else self._sinks
 
+    @property
+    def all_is_told(self) -> bool:
+        """Somebody listens to what is usual, too."""
+        return bool(self._sinks)
+
     def tell(self, build: Callable[[], Event], *, usual: bool = False) -> None:
         """`usual`: all is well, as nearly always."""
         listening = self._sinks if usual else self._all

@@ -44,13 +44,17 @@ class NativeTransport:
         head = write_head(route, request.headers, len(request.body))
         await anyio.lowlevel.checkpoint_if_cancelled()  # nothing is sent for somebody who has left
         connection = self._pool.take(route.origin)
-        if connection is not None:
-            parser = await self._exchange(connection, head, request.body)
-            if parser.failure != "reset" or parser.received_bytes:
+        while True:
+            reused = connection is not None
+            connection = connection or await self._connect(route.origin, request.connect_s)
+            parser = connection.parser = ResponseParser(self._head_bytes)
+            await connection.send(head, request.body)
+            while not parser.status and not parser.failure:
+                await connection.wait()
+            if not reused or parser.failure != "reset" or parser.received_bytes:
                 return self._answer(route, connection, parser)
-            connection.abort()
-        connection = await self._connect(route.origin, request.connect_s)
-        return self._answer(route, connection, await self._exchange(connection, head, request.body))
+            connection.abort()  # the peer had closed it
+            connection = None
 
     async def _connect(self, origin: Origin, connect_s: float) -> Connection:
         if self._pool.closed:
@@ -67,14 +71,6 @@ class NativeTransport:
                 raise TransportFailure("connect")
             return connection
         raise TransportFailure("connect_timeout")
-
-    async def _exchange(self, connection: Connection, head: bytes, body: bytes) -> ResponseParser:
-        """Until the head of the answer is there, or there will be none."""
-        parser = connection.parser = ResponseParser(self._head_bytes)
-        await connection.send(head, body)
-        while not parser.status and not parser.failure:
-            await connection.wait()
-        return parser
 
     def _answer(self, route: Route, connection: Connection, parser: ResponseParser) -> _Response:
         if not parser.status:

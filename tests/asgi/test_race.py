@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ogw_asgi._dispatch.race import Line, race
+from ogw_asgi._dispatch.race import line_to
 
 pytestmark = pytest.mark.anyio
 
@@ -34,19 +34,26 @@ class Work:
             raise
 
 
-def watched(work: Callable[[], Awaitable[None]]) -> Callable[[Line], Awaitable[None]]:
-    async def watched_work(line: Line) -> None:
+class Reply:
+    def __init__(self, ending: bool) -> None:
+        self.ending = ending
+
+
+async def race(
+    work: Callable[[], Awaitable[None]], receive: Callable[[], Awaitable[Any]], *, ending: bool = False
+) -> bool:
+    """Whether the caller was the first to end it."""
+    async with line_to(receive, Reply(ending)) as line:
         line.watch()
         await work()
-
-    return watched_work
+    return line.scope.cancelled_caught
 
 
 async def alone(work: Callable[[], Awaitable[None]], receive: Callable[[], Awaitable[Any]]) -> bool:
     """The race, and the promise that however it ended, no task is left over in the very moment of its end."""
     before = {task.id for task in anyio.get_running_tasks()}
     try:
-        return await race(watched(work), receive)
+        return await race(work, receive)
     finally:
         assert {task.id for task in anyio.get_running_tasks()} == before
 
@@ -212,7 +219,7 @@ async def test_many_races_at_once_do_not_disturb_each_other() -> None:
             go.set()
             await (anyio.sleep_forever() if leaves else anyio.lowlevel.checkpoint())
 
-        results.append(await race(watched(work), receive) is leaves)
+        results.append(await race(work, receive) is leaves)
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
@@ -233,4 +240,4 @@ async def test_a_caller_who_leaves_when_all_is_answered_interrupts_nothing() -> 
         await anyio.wait_all_tasks_blocked()
 
     with anyio.fail_after(5):
-        assert await race(watched(work), receive, lambda: True) is False
+        assert await race(work, receive, ending=True) is False
