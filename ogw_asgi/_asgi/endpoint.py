@@ -103,7 +103,7 @@ class _Exchange:
         self._completions.in_flight += 1
         try:
             async with line_to(self._receive, reply) as line:
-                reply.line = line.scope
+                reply.limit = line.limit
                 try:
                     dispatcher = await self._admit()
                     plan = await self._read(line)
@@ -113,7 +113,7 @@ class _Exchange:
                     line.watch()
                     await self._answer(self._planned(dispatcher, plan, line))
             if line.scope.cancelled_caught and self._uploading and not reply.begun:
-                reply.line = None
+                reply.limit = None
                 await reply.refuse(too_slow(door.limits, door.timeouts.upload_stall_s))
         except CallerGone:
             pass
@@ -151,7 +151,7 @@ class _Exchange:
         door = self._door
         self._uploading = True
         announced = announced_length(self._headers)
-        body = await receive_body(self._receive, announced, door.limits, door.timeouts.upload_stall_s, line.scope)
+        body = await receive_body(self._receive, announced, door.limits, door.timeouts.upload_stall_s, line.limit)
         self._uploading = False
         self._headers = {}  # all that they say is known, and a stream may be open for an hour
         call = self._call = read_body(body, door.limits)

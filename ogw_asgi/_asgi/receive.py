@@ -6,23 +6,20 @@ import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-import anyio
-
 from .._dispatch.clock import clock_s
+from .._dispatch.limit import Limit
 from .._values import Limits
 from ..exceptions import RequestRejected
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-async def receive_body(
-    receive: Receive, announced: int | None, limits: Limits, stall_s: float, scope: anyio.CancelScope
-) -> bytes:
+async def receive_body(receive: Receive, announced: int | None, limits: Limits, stall_s: float, limit: Limit) -> bytes:
     """All of the body.
 
     Servers have no limits of their own on size, and uvicorn none on a slow upload, so both are here: `stall_s` without
-    a byte, or less than `limits.upload_bytes_per_s` on average after the first `stall_s`, and `scope`, which is the
-    caller's and entered, is cancelled: then `too_slow` is what to say. Its deadline is lifted when the body is there.
+    a byte, or less than `limits.upload_bytes_per_s` on average after the first `stall_s`, and `limit` has passed: then
+    `too_slow` is what to say. It is lifted when the body is there.
 
     Raises RequestRejected: 413, or 400 when the caller left in mid-upload (granian answers a 500 of its own when
     an app stays silent then). An announced length over the limit is refused unread: a caller that waits for
@@ -36,7 +33,7 @@ async def receive_body(
     try:
         while True:
             average_until_s = started_s + stall_s + size / limits.upload_bytes_per_s
-            scope.deadline = min(last_byte_s + stall_s, average_until_s)
+            limit.move(min(last_byte_s + stall_s, average_until_s))
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise RequestRejected(
@@ -53,7 +50,7 @@ async def receive_body(
             if part:
                 last_byte_s = clock_s()
     finally:
-        scope.deadline = math.inf
+        limit.move(math.inf)
 
 
 def too_slow(limits: Limits, stall_s: float) -> RequestRejected:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from .._dispatch.clock import clock_s
+from .._dispatch.limit import Limit
 from .._values import AttemptRecord, Header
 from .._wire.envelope import render_error
 from .._wire.forwarding import server_timing
@@ -39,12 +40,12 @@ class Reply:
     """The one answer to one request.
 
     Attributes:
-        line: the cancel scope of the request's work, if it is under way: a caller that takes nothing for `send_s` is
-            gone, and all work with it.
+        limit: on the request's work, if it is under way: a caller that takes nothing for `send_s` is gone, and all work
+            with it.
     """
 
     def __init__(self, scope: Scope, send: Send, request_id: str, send_s: float = 60.0) -> None:
-        self.line: anyio.CancelScope | None = None
+        self.limit: Limit | None = None
         self._send = send
         self._send_s = send_s
         self._head_only = scope.get("method") == "HEAD"
@@ -160,8 +161,8 @@ class Reply:
 
     async def _tell(self, body: bytes, *, more: bool = True) -> None:
         try:
-            if self.line is not None:
-                self.line.deadline = clock_s() + self._send_s
+            if self.limit is not None:
+                self.limit.move(clock_s() + self._send_s)
                 await (self._hand if self._turns is None else self._hand_over)(body, more=more)
                 return
             with anyio.move_on_after(self._send_s):

@@ -23,7 +23,11 @@ class Limit(Protocol):
     scope: anyio.CancelScope
 
     def move(self, until_s: float) -> None:
-        """To another time on the loop's clock, earlier or later."""
+        """To another time on the loop's clock, earlier or later; `inf` lifts it."""
+        ...
+
+    def stop(self) -> None:
+        """Lift it for good."""
         ...
 
 
@@ -31,25 +35,29 @@ class Limit(Protocol):
 def limited() -> Iterator[Limit]:
     """Around what is to be ended when the time is over."""
     with anyio.CancelScope() as scope:
-        if on_trio():
-            yield _Deadline(scope)
-            return
-        timer = _Timer(scope)
+        limit: Limit = Deadline(scope) if on_trio() else Timer(scope)
         try:
-            yield timer
+            yield limit
         finally:
-            timer.stop()
+            limit.stop()
 
 
-class _Deadline:
+class Deadline:
+    """A Limit on any loop."""
+
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.scope = scope
 
     def move(self, until_s: float) -> None:
         self.scope.deadline = until_s
 
+    def stop(self) -> None:
+        pass  # it ends with its scope
 
-class _Timer:
+
+class Timer:
+    """A Limit on asyncio. Whoever makes it stops it."""
+
     __slots__ = ("_due_s", "_handle", "_loop", "_until_s", "scope")
 
     def __init__(self, scope: anyio.CancelScope) -> None:
@@ -71,11 +79,11 @@ class _Timer:
 
     def _set(self) -> None:
         self._due_s = self._until_s
-        self._handle = self._loop.call_at(self._until_s, self._ring)
+        self._handle = None if self._until_s == math.inf else self._loop.call_at(self._until_s, self._ring)
 
     def _ring(self) -> None:
+        self._handle = None
         if self._loop.time() >= self._until_s:
-            self._handle = None
             self.scope.cancel()
         else:
             self._set()

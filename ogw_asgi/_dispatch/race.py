@@ -16,6 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from .clock import this_loop
+from .limit import Deadline, Limit, Timer
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -39,11 +40,13 @@ class Line(Protocol):
     is, not in a group, and whatever it spawned has ended by then.
 
     Attributes:
-        scope: around the work; cancelled when the caller has left. Its deadline is free: whoever waits for the caller
-            sets it, for a scope of its own would cost more than the wait.
+        scope: around the work; cancelled when the caller has left.
+        limit: on `scope`, and free: whoever waits for the caller moves it, for a scope of its own would cost more than
+            the wait.
     """
 
     scope: anyio.CancelScope
+    limit: Limit
 
     def watch(self) -> None:
         """From now on be told when the caller leaves. To be called once, when the body is read."""
@@ -63,14 +66,17 @@ class Line(Protocol):
 def line_to(receive: Receive, reply: Answered) -> Line:
     """To whoever is behind `receive`, and gets `reply`. No coroutine is around the work: each would wake up with it."""
     loop = this_loop()
-    return _AsyncioLine(receive, reply, loop.cancel_scope()) if loop.asyncio else _TrioLine(receive, reply)
+    if loop.asyncio:
+        return _AsyncioLine(receive, reply, loop.cancel_scope())
+    return _TrioLine(receive, reply)
 
 
 class _AsyncioLine:
-    __slots__ = ("_beside", "_group", "_receive", "_reply", "_watcher", "scope")
+    __slots__ = ("_beside", "_group", "_receive", "_reply", "_watcher", "limit", "scope")
 
     def __init__(self, receive: Receive, reply: Answered, scope: anyio.CancelScope) -> None:
         self.scope = scope
+        self.limit: Limit = Timer(scope)
         self._group = asyncio.TaskGroup()
         self._receive = receive
         self._reply = reply
@@ -97,6 +103,7 @@ class _AsyncioLine:
         try:
             swallowed = bool(self.scope.__exit__(exc_type, exc, traceback))
         finally:
+            self.limit.stop()
             # What has ended is let go of: a task that was cancelled knows all that its frames knew.
             watcher, self._watcher = self._watcher, None
             if watcher is not None:
@@ -110,6 +117,7 @@ class _AsyncioLine:
 class _TrioLine:
     def __init__(self, receive: Receive, reply: Answered) -> None:
         self.scope = anyio.CancelScope()
+        self.limit: Limit = Deadline(self.scope)
         self._group = anyio.create_task_group()
         self._receive = receive
         self._reply = reply

@@ -117,13 +117,15 @@ class ChatStream:
             raise StreamDefect("too_long")
         if self._decoder.too_large:
             raise StreamDefect("event_too_large")
-        async for chunk in self._chunks:
-            self.received_bytes += len(chunk)
-            if self.received_bytes <= self._limit_bytes:
-                return chunk
-            # What was complete before the limit is the caller's, however much came at once.
-            return chunk[: self._limit_bytes - self.received_bytes]
-        return None
+        try:
+            chunk = await self._chunks.__anext__()
+        except StopAsyncIteration:
+            return None
+        self.received_bytes += len(chunk)
+        if self.received_bytes <= self._limit_bytes:
+            return chunk
+        # What was complete before the limit is the caller's, however much came at once.
+        return chunk[: self._limit_bytes - self.received_bytes]
 
     async def drain(self, limit_bytes: int) -> None:
         """Read a short rest, so that a kept connection can be used again; gives up at anything odd."""

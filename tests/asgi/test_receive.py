@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from trio.testing import MockClock
 
 from ogw_asgi import Gateway, Limits, RequestRejected, Timeouts
 from ogw_asgi._asgi.receive import receive_body, too_slow
+from ogw_asgi._dispatch.limit import limited
 from tests.asgi.hosts import http_scope, in_process
 
 pytestmark = pytest.mark.anyio
@@ -26,10 +26,8 @@ def part(body: bytes, *, more: bool = True) -> dict[str, Any]:
 
 async def received(receive: Any, announced: int | None, limits: Limits, stall_s: float) -> bytes:
     """As the endpoint asks for it."""
-    with anyio.CancelScope() as scope:
-        body = await receive_body(receive, announced, limits, stall_s, scope)
-        assert scope.deadline == math.inf
-        return body
+    with limited() as limit:
+        return await receive_body(receive, announced, limits, stall_s, limit)
     raise too_slow(limits, stall_s)
 
 
