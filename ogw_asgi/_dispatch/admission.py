@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .._rules.budget import HEDGES, HEDGES_AT_FIRST, Bucket
@@ -92,9 +92,12 @@ class Admission:
         """How many permits have not been settled."""
         return sum(len(permits) for permits in self._waiting.values())
 
-    async def standings(self, scopes: Mapping[Target, Scope], now_s: float) -> dict[Target, Standing]:
+    async def standings(
+        self, targets: Iterable[Target], scopes: Mapping[Target, Scope], now_s: float
+    ) -> dict[Target, Standing]:
         found = {}
-        for target, scope in scopes.items():
+        for target in targets:
+            scope = scopes[target]
             if scope.model in self._waiting:
                 await self._mark_late(scope, now_s)
             found[target] = standing(await self.store.read((scope.origin, scope.model), now_s), now_s)

@@ -159,8 +159,7 @@ class Contest:
         failover, admission, terms = self._failover, self._admission, self._terms
         while True:
             now_s = self._loop.clock_s()
-            scopes = {target: terms.scopes[target] for target in failover.targets_left}
-            standings = await admission.standings(scopes, now_s)
+            standings = await admission.standings(failover.targets_left, terms.scopes, now_s)
             if self._over or (hedge and not admission.hedge_left):
                 return None
             step = failover.next_step(now_s, random.random(), standings, hedge=hedge)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from math import isfinite
 from typing import Any, cast
 
@@ -111,7 +112,7 @@ def read_options(values: Values, *, request_id: str, limits: Limits, header_max_
 def _ours(texts: dict[str, str], limits: Limits, header_max_s: float) -> dict[str, Any]:
     endpoint, api_key = _vllm(texts)
     return {
-        "sequence": _sequence(texts[SEQUENCE], limits) if SEQUENCE in texts else None,
+        "sequence": _sequence(texts[SEQUENCE], limits.sequence_items) if SEQUENCE in texts else None,
         "vllm_endpoint": endpoint,
         "vllm_api_key": api_key,
         "first_chunk_s": _first_chunk(texts[TIMEOUT], header_max_s) if TIMEOUT in texts else None,
@@ -132,13 +133,15 @@ def _text(name: str, value: bytes, limits: Limits) -> str:
     return value.decode("ascii")
 
 
-def _sequence(text: str, limits: Limits) -> tuple[TargetName, ...]:
-    expected = f'a JSON array of 1 to {limits.sequence_items} strings, each "provider" or "provider/model"'
+@lru_cache(maxsize=64)
+def _sequence(text: str, most: int) -> tuple[TargetName, ...]:
+    # Remembered, because an application sends the same one or two all day.
+    expected = f'a JSON array of 1 to {most} strings, each "provider" or "provider/model"'
     try:
         items = read_document(text)
     except InvalidJSON:
         raise bad_header(SEQUENCE, expected) from None
-    if not isinstance(items, list) or not 1 <= len(items) <= limits.sequence_items:
+    if not isinstance(items, list) or not 1 <= len(items) <= most:
         raise bad_header(SEQUENCE, expected)
     targets = []
     for item in items:
