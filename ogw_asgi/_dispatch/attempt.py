@@ -270,11 +270,12 @@ class Attempt:
         held_bytes = comment_bytes = events = 0
         while True:
             try:
-                frames = await self._in_time(lambda: stream.frames(singly=True))
+                frames = await self._in_time(lambda: stream.next("first"))
             except StreamDefect as defect:
                 return defect.cause, None
             if frames is None:
                 return "empty_stream", None
+            assert not isinstance(frames, bytes)  # which only comes when asked for
             for index, item in enumerate(frames):
                 if isinstance(item, Comment):
                     comment = frame_comment(item.text)

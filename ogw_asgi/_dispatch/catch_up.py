@@ -40,9 +40,10 @@ async def _read_on(answer: Answer, stitch: Stitch, timeouts: Timeouts) -> Chunk 
     reading = Reading(answer.target.provider, stream, timeouts, Mask())
     with limited() as limit:
         while not stitch.dropped:
-            frames = await reading.next(limit, stream.frames)
+            frames = await reading.next(limit, "frames")
             if isinstance(frames, Break):
                 return frames
+            assert not isinstance(frames, bytes)  # which only comes when asked for
             for index, item in enumerate(frames):
                 if isinstance(item, Comment):
                     continue

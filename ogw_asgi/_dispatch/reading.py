@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from .._rules.continuation import STALLED_S
 from .._rules.table import blames_the_request
@@ -13,9 +11,7 @@ from .._wire.masking import Mask
 from ..transports.base import FailureKind, TransportFailure
 from .clock import this_loop
 from .limit import Limit
-from .stream import ChatStream, StreamDefect
-
-_T = TypeVar("_T")
+from .stream import ChatStream, Found, How, StreamDefect
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +62,18 @@ class Reading:
         if self._finished_s is None and self.stream.finished:
             self._finished_s = self.clock_s()
 
-    async def next(self, limit: Limit, read: Callable[[], Awaitable[_T | None]]) -> _T | Break:
-        """What `read`, one of the stream's, finds next. Raises nothing; `limit` is moved to when it is late."""
+    async def next(self, limit: Limit, how: How) -> Found | Break:
+        """What the next step of the stream finds. Raises nothing; `limit` is moved to when it is late."""
         until_s = self._last_event_s + self._idle_s
         if self._finished_s is not None:
             until_s = min(until_s, self._finished_s + self._timeouts.tail_s)
         limit.move(until_s if until_s < self.ends_s else self.ends_s)
+        stream = self.stream
+        found: Found | Break | None
         try:
-            found = await read()
+            found = stream.take(how) if stream.at_hand else stream.feed(await stream.chunks.__anext__(), how)
+        except StopAsyncIteration:
+            found = self._end()
         except StreamDefect as defect:
             return self.broken(defect.cause)
         except TransportFailure as failure:
@@ -82,6 +82,12 @@ class Reading:
             # The limit ran out as these came: nothing can be awaited in here any more, so they are late.
             return self.late()
         return self.broken("incomplete") if found is None else found
+
+    def _end(self) -> Found | Break | None:
+        try:
+            return self.stream.end()
+        except StreamDefect as defect:
+            return self.broken(defect.cause)
 
     def late(self) -> Break:
         return self.broken("idle" if self.clock_s() < self.ends_s else "too_long")

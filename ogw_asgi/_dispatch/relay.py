@@ -15,7 +15,7 @@ from .answer import Answer
 from .clock import clock_s
 from .limit import limited
 from .reading import Break, Reading
-from .stream import ChatStream
+from .stream import ChatStream, How
 
 DRAIN_BYTES = 16 << 10
 DRAIN_S = 0.05
@@ -24,7 +24,6 @@ STALLED = "caller_stalled"
 """The cause of a break that is the caller's: it took nothing for `send_s`."""
 
 Send = Callable[[bytes], Awaitable[None]]
-_Read = bytes | list[Event | Comment]
 
 
 class Relay:
@@ -57,7 +56,7 @@ class Relay:
         stream = self._stream
         reading = Reading(self._answer.target.provider, stream, self._timeouts, self._mask)
         # Events that need no look go on as they came, together; a transcript must have seen every one of them.
-        read: Callable[[], Awaitable[_Read | None]] = stream.arrived if self._transcript is None else stream.frames
+        how: How = "as they came" if self._transcript is None else "frames"
         send_s = self._timeouts.send_s
         parts = [self._opening()]
         data, over = True, not stream.at_hand
@@ -65,7 +64,7 @@ class Relay:
         with limited() as limit:
             while True:
                 while not over:
-                    found: _Read | Break = await reading.next(limit, read)
+                    found = await reading.next(limit, how)
                     if isinstance(found, bytes):
                         parts.append(found)
                         data = True

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from .._values import Limits
 from .._wire.chunks import Chunk, unflagged
 from .._wire.sse import Comment, Event, EventTooLarge, SSEDecoder
 from ..transports.base import TransportFailure, UpstreamResponse
+
+How = Literal["frames", "first", "as they came"]
+"""What a step makes of the bytes: all frames; those up to the end of the first event; or, where events need no look,
+the bytes themselves."""
+
+Found = bytes | list[Event | Comment]
 
 
 class StreamDefect(Exception):
@@ -17,16 +25,21 @@ class StreamDefect(Exception):
 
 
 class ChatStream:
-    """Reads frames, and keeps the books on which choices have their finish_reason.
+    """What has come of a stream, step by step, and the books on which choices have their finish_reason.
+
+    A step either takes what is `at_hand`, or feeds what `chunks` gives next, or ends the stream. It is no coroutine,
+    for whoever waits has one already: `next` is for those who do not count steps.
 
     Attributes:
+        chunks: of the body, as they arrive.
+        at_hand: the next step must not wait: something is left of the last one, or nothing more will come.
         done: `[DONE]` has come.
         ended: nothing more will come, and the last frames may have been cut off by that.
         received_bytes: of the body, framing included.
     """
 
     def __init__(self, response: UpstreamResponse, choices: int, limits: Limits) -> None:
-        self._chunks = response.chunks()
+        self.chunks = response.chunks()
         self._decoder = SSEDecoder(limits.upstream_event_bytes)
         self._event_bytes = limits.upstream_event_bytes
         self._limit_bytes = limits.upstream_stream_bytes
@@ -34,6 +47,9 @@ class ChatStream:
         self._backlog: list[Event | Comment] = []
         self._unfed = b""
         """Received, and not yet decoded."""
+        self._defect: str | None = None
+        """Why nothing is to be waited for after this."""
+        self.at_hand = False
         self.ended = False
         self.done = False
         self.received_bytes = 0
@@ -53,84 +69,79 @@ class ChatStream:
 
     def put_back(self, frames: list[Event | Comment]) -> None:
         self._backlog = frames
+        self._look()
 
-    @property
-    def at_hand(self) -> bool:
-        """The next frames need not be waited for."""
-        return bool(self._backlog or self._unfed)
+    async def next(self, how: How = "frames") -> Found | None:
+        """One step. Raises TransportFailure when the connection breaks, StreamDefect when a limit is passed."""
+        if self.at_hand:
+            return self.take(how)
+        try:
+            piece = await self.chunks.__anext__()
+        except StopAsyncIteration:
+            return self.end()
+        return self.feed(piece, how)
 
-    async def arrived(self) -> bytes | list[Event | Comment] | None:
-        """What comes next: events to be relayed as they are, or else frames, perhaps none; None at the end.
+    def feed(self, piece: bytes, how: How) -> Found:
+        """What has come by now, perhaps nothing. Raises StreamDefect."""
+        self.received_bytes += len(piece)
+        if self.received_bytes > self._limit_bytes:
+            # What was complete before the limit is the caller's, however much came at once.
+            piece = piece[: self._limit_bytes - self.received_bytes]
+            self._defect = "too_long"
+        return self._read(piece, how)
 
-        Raises as `frames` does.
-        """
-        if self._backlog or self.ended:
-            return await self.frames()
-        piece = self._unfed or await self._receive()
-        if piece is None:
-            return self._decode(None)
-        if self._unfed:
-            self._unfed = b""
-        if self._decoder.holds:
-            # Once the event is over that has been begun, what follows it may be passed on as it is.
-            return self._decode(self._first_event(piece))
-        whole = len(piece)
-        size = unflagged(piece) if whole <= self._event_bytes else 0
-        if size == whole:
-            return piece
-        if not size:
-            return self._decode(piece)
-        self._unfed = piece[size:]
-        return piece[:size]
-
-    async def frames(self, *, singly: bool = False) -> list[Event | Comment] | None:
-        """The frames that the next bytes complete, perhaps none; None at the end. `singly`: no more than one event.
-
-        Raises TransportFailure when the connection breaks, StreamDefect when a limit is passed.
-        """
+    def take(self, how: How) -> Found | None:
+        """The same of what is at hand; None at the end."""
         if self._backlog:
             frames, self._backlog = self._backlog, []
+            self._look()
             return frames
-        if self.ended:
-            return None
-        piece, self._unfed = self._unfed or await self._receive(), b""
-        return self._decode(piece if piece is None or not singly else self._first_event(piece))
+        if self._unfed:
+            piece, self._unfed = self._unfed, b""
+            return self._read(piece, how)
+        if self._defect is not None:
+            raise StreamDefect(self._defect)
+        return None
 
-    def _first_event(self, piece: bytes) -> bytes:
-        """What ends the first event in it; the rest is put back."""
-        end = piece.find(b"\n\n") + 2
-        if 1 < end < len(piece):
-            piece, self._unfed = piece[:end], piece[end:]
-        return piece
-
-    def _decode(self, piece: bytes | None) -> list[Event | Comment] | None:
+    def end(self) -> Found | None:
+        """No more bytes will come. None: nothing was left."""
+        self.ended = self.at_hand = True
         try:
-            if piece is not None:
-                return self._decoder.feed(piece)
-            self.ended = True
             return self._decoder.close() or None
         except EventTooLarge:
             raise StreamDefect("event_too_large") from None
 
-    async def _receive(self) -> bytes | None:
-        if self.received_bytes > self._limit_bytes:
-            raise StreamDefect("too_long")
-        if self._decoder.too_large:
-            raise StreamDefect("event_too_large")
+    def _read(self, piece: bytes, how: How) -> Found:
+        if how == "as they came" and not self._decoder.holds:
+            size = unflagged(piece) if len(piece) <= self._event_bytes else 0
+            if size:
+                if size != len(piece):
+                    self._unfed, piece = piece[size:], piece[:size]
+                    self.at_hand = True
+                elif self.at_hand or self._defect is not None:
+                    self._look()
+                return piece
+        elif how != "frames":
+            # Once the event is over that has been begun, what follows it may be passed on as it is.
+            end = piece.find(b"\n\n") + 2
+            if 1 < end < len(piece):
+                piece, self._unfed = piece[:end], piece[end:]
         try:
-            chunk = await self._chunks.__anext__()
-        except StopAsyncIteration:
-            return None
-        self.received_bytes += len(chunk)
-        if self.received_bytes <= self._limit_bytes:
-            return chunk
-        # What was complete before the limit is the caller's, however much came at once.
-        return chunk[: self._limit_bytes - self.received_bytes]
+            frames = self._decoder.feed(piece)
+        except EventTooLarge:
+            raise StreamDefect("event_too_large") from None
+        if self._decoder.too_large:
+            self._defect = "event_too_large"
+        self._look()
+        return frames
+
+    def _look(self) -> None:
+        self.at_hand = bool(self._backlog or self._unfed or self.ended or self._defect is not None)
 
     async def drain(self, limit_bytes: int) -> None:
         """Read a short rest, so that a kept connection can be used again; gives up at anything odd."""
         try:
-            async for chunk in self._chunks:
+            async for chunk in self.chunks:
                 limit_bytes -= len(chunk)
                 if limit_bytes < 0:
                     return
