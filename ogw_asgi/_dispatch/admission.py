@@ -10,6 +10,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from .._rules.budget import HEDGES, HEDGES_AT_FIRST, Bucket
 from .._rules.charge import Charge
@@ -45,6 +46,7 @@ class Scope:
     model: Key
 
 
+@lru_cache(maxsize=MOST_MEASURED)
 def scope_of(target: Target, principal: str | None) -> Scope:
     origin: Key = (target.provider,)
     if target.endpoint is not None:

@@ -105,22 +105,26 @@ class Attempt:
         takes a stream that has its first chunk, and has until `ends_s` for the rest of it.
         """
         started_s = self.loop.clock_s()
-        slot: Slot | None = None
+        key = (self.target.provider, self.target.endpoint, self.target.model)
+        # Nearly always there is nothing to wait for: then the deadline is set before the scope is entered, and once.
+        slot = slots.take(key) if wait_s <= 0 else None
         result: Answer | Outcome | None = None
         try:
+            if slot is not None:
+                self._set_limit(first_chunk_s, until_s, started_s)
             with self._scope:
                 if wait_s > 0:
                     await anyio.sleep(wait_s)
                 if begun is not None:
                     begun()
-                key = (self.target.provider, self.target.endpoint, self.target.model)
-                slot = await slots.acquire(key, min(slot_wait_s, first_chunk_s))
-                started_s = self.loop.clock_s()
+                if slot is None:
+                    slot = await slots.acquire(key, min(slot_wait_s, first_chunk_s))
+                    started_s = self.loop.clock_s()
+                    if slot is not None:
+                        self._set_limit(first_chunk_s, until_s, started_s)
                 if slot is None:
                     result = self._outcome("busy", started_s)
                 else:
-                    self.limit_s = first_chunk_s if until_s is None else min(first_chunk_s, until_s - started_s)
-                    self._scope.deadline = started_s + self.limit_s
                     asked = await self._prepare(started_s)
                     if isinstance(asked, Outcome):
                         result = asked
@@ -143,6 +147,10 @@ class Attempt:
         if result is None and not self._lost:
             return self._outcome("timeout", started_s)
         return result
+
+    def _set_limit(self, first_chunk_s: float, until_s: float | None, started_s: float) -> None:
+        self.limit_s = first_chunk_s if until_s is None else min(first_chunk_s, until_s - started_s)
+        self._scope.deadline = started_s + self.limit_s
 
     async def _finished(
         self, answer: Answer, finish: Callable[[Answer], Awaitable[Answer | Outcome]], ends_s: float

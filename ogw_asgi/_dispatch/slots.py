@@ -22,13 +22,18 @@ class Slots:
         self._waiting: dict[Hashable, deque[anyio.Event]] = {}
         """In the order of their coming; whoever is taken out of it has been given the place."""
 
+    def take(self, key: Hashable) -> Slot | None:
+        """A slot, or None when there is none now."""
+        taken = self._taken.get(key, 0)
+        if taken >= self._per_key:
+            return None
+        self._taken[key] = taken + 1
+        return Slot(self, key)
+
     async def acquire(self, key: Hashable, wait_s: float) -> Slot | None:
         """A slot, or None when there was none within `wait_s`. Cancelling gives nothing away."""
-        taken = self._taken.get(key, 0)
-        if taken < self._per_key:
-            self._taken[key] = taken + 1
-            return Slot(self, key)
-        return Slot(self, key) if await self._wait(key, wait_s) else None
+        slot = self.take(key)
+        return slot or (Slot(self, key) if await self._wait(key, wait_s) else None)
 
     async def _wait(self, key: Hashable, wait_s: float) -> bool:
         turn = anyio.Event()

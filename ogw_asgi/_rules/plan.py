@@ -21,6 +21,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.]{0,31}", re.ASCII)
 OUT_OF_THE_BOX = ("openai", "azure")
 """The API page's default sequence; those of the two that are configured make it up."""
 
+REMEMBERED = 256
+
 REST = "*"
 """The asked name in a model map that stands for every name not in it."""
 
@@ -53,6 +55,10 @@ class Catalogue:
     default_sequence: tuple[TargetName, ...] | None = None
     default: tuple[TargetName, ...] = field(init=False)
     """Whom a request asks that names nobody."""
+    remembered: dict[tuple[tuple[TargetName, ...] | None, str], tuple[Target, ...]] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+    """The targets of a sequence and a model, for callers without restrictions or an endpoint of their own."""
 
     def __post_init__(self) -> None:
         if self.default_sequence is None:
@@ -86,14 +92,27 @@ def make_plan(
     endpoint = options.vllm_endpoint
     if endpoint is not None:
         _check_endpoint(endpoint, catalogue, principal, endpoint_allowed)
+    key = (options.sequence, model)
+    usual = principal is None and endpoint is None
+    if usual and (known := catalogue.remembered.get(key)) is not None:
+        return _limited(known, stream, options, total_s)
     if options.sequence is None:
         names = _permitted(catalogue.default, model, endpoint, catalogue, principal)
     else:
         names = options.sequence
         _check_sequence(names, model, endpoint, catalogue, principal)
-    limits_s = [limit for limit in (total_s, options.caller_limit_s) if limit is not None]
     targets = tuple([_target(item, model, endpoint, catalogue.providers[item.provider]) for item in names])
-    return Plan(targets, stream, options.first_chunk_s, min(limits_s, default=None), total_s)
+    if usual:
+        if len(catalogue.remembered) >= REMEMBERED:
+            catalogue.remembered.clear()  # callers choose models, and sequences
+        catalogue.remembered[key] = targets
+    return _limited(targets, stream, options, total_s)
+
+
+def _limited(targets: tuple[Target, ...], stream: bool, options: CallOptions, total_s: float | None) -> Plan:
+    caller_s = options.caller_limit_s
+    least_s = caller_s if total_s is None or (caller_s is not None and caller_s < total_s) else total_s
+    return Plan(targets, stream, options.first_chunk_s, least_s, total_s)
 
 
 def _target(item: TargetName, model: str, endpoint: Endpoint | None, facts: ProviderFacts) -> Target:
