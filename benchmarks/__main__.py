@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from .speed.cases import CASES, Outcome, Setting
 from .speed.process import free_port, upstream
 from .speed.proxies import PROXIES, Place, running, versions_of_peers
 from .table import table
-from .upstream import cores, pin
+from .upstream import cores
 
 
 def say(text: str) -> None:
@@ -58,11 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     pinned = len(available) > 1
     if not pinned:
         say("not pinned: proxy, provider and callers share what there is")
-    pin(available[1] if pinned else None)
-    provider = upstream(available[1] if pinned else None)
+    theirs = available[1:2]
+    os.sched_setaffinity(0, theirs or available)
+    provider = upstream(theirs)
     outcomes: dict[str, Outcome] = {}
     try:
-        place = Place(provider=provider, refusing=free_port(), core=available[0] if pinned else None)
+        place = Place(provider=provider, refusing=free_port(), core=available[:1] if pinned else (), cores=available)
         with running(place, say) as servers:
             setting = Setting(running=servers, rounds=rounds, scale=0.1 if arguments.quick else 1.0)
             for name in arguments.only:

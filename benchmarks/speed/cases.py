@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -198,6 +199,24 @@ async def crowd(setting: Setting) -> Outcome:
     return Outcome(title="From 32 to 1,024 connections", unit="requests/s", figures=figures, lines=lines)
 
 
+async def workers(setting: Setting) -> Outcome:
+    """One worker and two, on each server. Nobody is pinned: they share all cores with the callers."""
+    names = [f"{server}-{count}" for server in ("uvicorn", "granian") for count in (1, 2)]
+    runs = [Run(proxy=name, asked=asked.plain(), connections=64, seconds=2 * setting.seconds) for name in names]
+    pinned = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, setting.running.place.cores)
+    try:
+        rounds = await side_by_side(setting.running, runs, setting.rounds)
+    finally:
+        os.sched_setaffinity(0, pinned)
+    lines = []
+    for server in ("uvicorn", "granian"):
+        if f"{server}-2" in rounds:
+            gain = ratio(rounds[f"{server}-2"], rounds[f"{server}-1"], lambda one: one.sample.per_s)
+            lines.append(fact("workers", f"requests/s of two {server} workers to one", f"{gain:.2f}"))
+    return Outcome(title="Workers", unit="request", figures=_costs(rounds, 1), lines=lines)
+
+
 async def neighbours(setting: Setting) -> Outcome:
     """32 callers with small prompts, alone and beside one who sends 400 KB again and again."""
     small, large = asked.plain(), asked.plain(prompt_bytes=400_000)
@@ -251,6 +270,7 @@ CASES: Mapping[str, Case] = {
     "idle": idle,
     "streams": streams,
     "crowd": crowd,
+    "workers": workers,
     "neighbours": neighbours,
     "numbered": numbered,
 }
@@ -274,6 +294,7 @@ def _costs(rounds: Rounds, units: int) -> dict[str, dict[str, float]]:
         row["p50, ms"] = _took(of_it, 0.5) * 1000
         row["p99, ms"] = _took(of_it, 0.99) * 1000
         row["per s"] = quantile_per_s(of_it)
+        row["RSS, MiB"] = sorted(one.rss_bytes for one in of_it)[len(of_it) // 2] / MIB
         figures[name] = row
     return figures
 

@@ -63,18 +63,18 @@ def free_port() -> int:
 
 
 class Server:
-    """A process that serves on `port`. `core` None: wherever the system likes."""
+    """A process that serves on `port`. `cores`: where it may run; none: where its parent does."""
 
     def __init__(
         self,
         command: Sequence[str],
         port: int,
         *,
-        core: int | None,
+        cores: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
         inherited: socket.socket | None = None,
     ) -> None:
-        pinned = [] if core is None else ["taskset", "--cpu-list", str(core)]
+        pinned = ["taskset", "--cpu-list", ",".join(map(str, cores))] if cores else []
         self.port = port
         self._process = subprocess.Popen(
             [*pinned, *command],
@@ -117,8 +117,8 @@ def await_port(server: Server) -> bool:
     return False
 
 
-def upstream(core: int | None) -> Server:
+def upstream(cores: Sequence[int]) -> Server:
     """The bench's provider."""
     with listener() as sock:
         command = [sys.executable, "-m", "benchmarks.speed.upstream", str(sock.fileno())]
-        return Server(command, sock.getsockname()[1], core=core, inherited=sock)
+        return Server(command, sock.getsockname()[1], cores=cores, inherited=sock)

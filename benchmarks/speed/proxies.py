@@ -28,11 +28,18 @@ class Absent(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What a proxy is started with. `refusing`: a port on which nobody listens."""
+    """What a proxy is started with.
+
+    Attributes:
+        refusing: a port on which nobody listens.
+        core: the one that a proxy has for itself; none where nothing can be pinned.
+        cores: all of them, for what has several processes.
+    """
 
     provider: Server
     refusing: int
-    core: int | None
+    core: Sequence[int]
+    cores: Sequence[int]
 
     @property
     def upstream(self) -> int:
@@ -65,15 +72,28 @@ class Proxy:
         return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
-def _uvicorn(factory: str, environment: Mapping[str, str], place: Place) -> Server:
+def _uvicorn(factory: str, environment: Mapping[str, str], place: Place, *, workers: int | None = None) -> Server:
     # Not on a socket of ours: uvicorn takes an inherited one for a Unix socket, and leaves Nagle's algorithm on.
     port = free_port()
     command = [
         *(sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.speed.apps:{factory}"),
         *("--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "httptools"),
-        *("--no-access-log", "--log-level", "warning", "--backlog", "4096"),
+        *("--no-access-log", "--log-level", "warning", "--backlog", "2048"),
+        *("--workers", str(workers or 1)),
     ]
-    return Server(command, port, core=place.core, environment=environment)
+    return Server(command, port, cores=place.core if workers is None else place.cores, environment=environment)
+
+
+def _granian(factory: str, environment: Mapping[str, str], place: Place, *, workers: int) -> Server:
+    if find_spec("granian") is None:
+        raise Absent("granian is not installed")
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "granian", "--factory", f"benchmarks.speed.apps:{factory}", "--interface", "asgi"),
+        *("--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "1", "--no-ws"),
+        *("--no-access-log", "--log-level", "error", "--backlog", "2048", "--workers", str(workers)),
+    ]
+    return Server(command, port, cores=place.cores, environment=environment)
 
 
 def _ours(engine: str, *, breaker: bool = True) -> Callable[[Place], Server]:
@@ -81,6 +101,16 @@ def _ours(engine: str, *, breaker: bool = True) -> Callable[[Place], Server]:
         _needs(engine)
         environment = apps.settings(engine, upstream=place.upstream, refusing=place.refusing, breaker=breaker)
         return _uvicorn("gateway", environment, place)
+
+    return start
+
+
+def _workers(server: Callable[..., Server], count: int) -> Callable[[Place], Server]:
+    """Ours, several times; not pinned, for they would share a core."""
+
+    def start(place: Place) -> Server:
+        environment = apps.settings("native", upstream=place.upstream, refusing=place.refusing)
+        return server("gateway", environment, place, workers=count)
 
     return start
 
@@ -131,7 +161,7 @@ def _litellm(place: Place) -> Server:
         "NO_DOCS": "True",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # none is fetched from the network before it listens
     }
-    return Server(command, port, core=place.core, environment=environment)
+    return Server(command, port, cores=place.core, environment=environment)
 
 
 def _rolter(place: Place) -> Server:
@@ -144,7 +174,7 @@ def _rolter(place: Place) -> Server:
     config = PEERS / "rolter" / "bench.toml"
     config.write_text("\n".join([*parts, ""]), encoding="utf-8")
     command = [program, "gateway", "--config", str(config)]
-    return Server(command, port, core=place.core, environment={"RUST_LOG": "error"})
+    return Server(command, port, cores=place.core, environment={"RUST_LOG": "error"})
 
 
 def _ferrogw(place: Place) -> Server:
@@ -164,7 +194,7 @@ def _ferrogw(place: Place) -> Server:
         "FERRO_MODEL_CATALOG_TIMEOUT": "0",  # none is fetched from the network before it listens
         "GOMAXPROCS": "1",
     }
-    return Server([program, "serve"], port, core=place.core, environment=environment)
+    return Server([program, "serve"], port, cores=place.core, environment=environment)
 
 
 PROXIES: Mapping[str, Proxy] = {
@@ -183,6 +213,15 @@ PROXIES: Mapping[str, Proxy] = {
             about="ogw_asgi whose breaker never opens",
             start=_ours("native", breaker=False),
         ),
+        *(
+            Proxy(
+                name=f"{name}-{count}",
+                about=f"ogw_asgi on {name}, {count} worker{'s' if count > 1 else ''}",
+                start=_workers(server, count),
+            )
+            for name, server in (("uvicorn", _uvicorn), ("granian", _granian))
+            for count in (1, 2)
+        ),
         Proxy(name="ferrogw", about="ferrogw (Go)", start=_ferrogw, path="/v1/chat/completions", peer=True),
         Proxy(name="rolter", about="rolter (Rust)", start=_rolter, path="/v1/chat/completions", peer=True),
         Proxy(name="litellm", about="LiteLLM proxy", start=_litellm, path="/v1/chat/completions", peer=True),
@@ -194,7 +233,7 @@ class Running:
     """Proxies that have been started, each once, when it is first asked for."""
 
     def __init__(self, place: Place, say: Callable[[str], None]) -> None:
-        self._place = place
+        self.place = place
         self._say = say
         self._servers: dict[str, Server] = {}
         self._absent: dict[str, str] = {}
@@ -206,7 +245,7 @@ class Running:
         server = self._servers.get(name)
         if server is None:
             try:
-                server = PROXIES[name].start(self._place)
+                server = PROXIES[name].start(self.place)
                 if not await_port(server):
                     server.stop()
                     raise Absent("does not listen")

@@ -20,6 +20,8 @@ class Measured:
 
     cpu_s: float
     sample: Sample
+    rss_bytes: int = 0
+    """Resident memory of its processes right after the sample."""
 
     @property
     def cpu_us(self) -> float:
@@ -64,7 +66,7 @@ async def measure(server: Server, run: Run) -> Measured:
             sample = await callers.times(run.count, request, check)
         else:
             sample = await callers.for_seconds(run.seconds, request, check)
-        return Measured(cpu_s=server.cpu_s - before_s, sample=sample)
+        return Measured(cpu_s=server.cpu_s - before_s, sample=sample, rss_bytes=server.rss_bytes)
 
 
 async def fault(server: Server, run: Run) -> str:
