@@ -83,6 +83,9 @@ class ChatCall:
     choices: int = 1
     """The body's `n`: how many finish_reasons make a complete answer."""
 
+    def without_body(self) -> ChatCall:
+        return ChatCall(b"", self.model, (0, 0), self.stream, self.choices)
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

@@ -72,7 +72,7 @@ class _Exchange:
     """One request: admitted, dispatched, answered, and told to the observers."""
 
     _options: CallOptions
-    _call: ChatCall
+    _stream: bool
     _loop: Loop
     _started_s: float
 
@@ -106,12 +106,14 @@ class _Exchange:
                 reply.limit = line.limit
                 try:
                     dispatcher = await self._admit()
-                    plan = await self._read(line)
+                    call, plan = await self._read(line)
                 except RequestRejected as refusal:
                     await reply.refuse(refusal)
                 else:
                     line.watch()
-                    await self._answer(self._planned(dispatcher, plan, line))
+                    dispatch = self._planned(dispatcher, call, plan, line)
+                    del call  # its body is the dispatch's to keep, as long as it may be needed
+                    await self._answer(dispatch)
             if line.scope.cancelled_caught and self._uploading and not reply.begun:
                 reply.limit = None
                 await reply.refuse(too_slow(door.limits, door.timeouts.upload_stall_s))
@@ -123,11 +125,12 @@ class _Exchange:
                 at_once = self._outcome == "ok" and len(self._dispatch.attempts) == 1
                 door.observers.tell(self._ended, usual=at_once or self._outcome == "left")
 
-    def _planned(self, dispatcher: Dispatcher, plan: Plan, line: Line) -> Dispatch:
+    def _planned(self, dispatcher: Dispatcher, call: ChatCall, plan: Plan, line: Line) -> Dispatch:
         self._loop = dispatcher.loop
+        self._stream = call.stream
         self._started_s = dispatcher.loop.clock_s()
         principal = self._principal.id if self._principal is not None else None
-        self._dispatch = dispatcher.dispatch(self._call, self._options, plan, principal=principal, line=line)
+        self._dispatch = dispatcher.dispatch(call, self._options, plan, principal=principal, line=line)
         return self._dispatch
 
     async def _admit(self) -> Dispatcher:
@@ -147,15 +150,15 @@ class _Exchange:
             raise
         return dispatcher
 
-    async def _read(self, line: Line) -> Plan:
+    async def _read(self, line: Line) -> tuple[ChatCall, Plan]:
         door = self._door
         self._uploading = True
         announced = announced_length(self._headers)
         body = await receive_body(self._receive, announced, door.limits, door.timeouts.upload_stall_s, line.limit)
         self._uploading = False
         self._headers = {}  # all that they say is known, and a stream may be open for an hour
-        call = self._call = read_body(body, door.limits)
-        return make_plan(
+        call = read_body(body, door.limits)
+        plan = make_plan(
             call.model,
             call.stream,
             self._options,
@@ -164,11 +167,12 @@ class _Exchange:
             endpoint_allowed=door.endpoint_allowed,
             total_s=door.timeouts.total_s,
         )
+        return call, plan
 
     async def _answer(self, dispatch: Dispatch) -> None:
         status = self._options.success_status or self._door.success_status
         beat_s = self._door.timeouts.heartbeat_s
-        if beat_s is not None and self._call.stream:
+        if beat_s is not None and dispatch.stream:
             dispatch.line.spawn(partial(self._reply.keep_alive, status, beat_s))
         contest = dispatch.first()
         result = dispatch.dispatched(contest, await contest.run())
@@ -222,7 +226,7 @@ class _Exchange:
             provider=self._provider,
             attempts=tuple(self._dispatch.attempts) if self._dispatch is not None else (),
             duration_ms=round((self._loop.clock_s() - self._started_s) * 1000),
-            stream=self._call.stream,
+            stream=self._stream,
             principal=self._principal.id if self._principal is not None else None,
         )
 

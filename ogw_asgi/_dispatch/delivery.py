@@ -35,6 +35,8 @@ class Delivery:
         self._answer = answer
         continues = dispatch.policy == "continue" and dispatch.call.choices == 1
         self._transcript = Transcript() if continues else None
+        if not continues:
+            dispatch.forget_body()
         self._refused: set[Target] = set()
         """Targets that are not shown the text any more."""
         self._relay = self._relay_of(answer)

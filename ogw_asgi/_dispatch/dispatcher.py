@@ -179,6 +179,12 @@ class Dispatch(Terms):
         """The provider broke its stream after the first chunk: its circuit hears of it."""
         await self.shared.circuits.broken(scope_of(answer.target, self._principal), self.shared.loop.clock_s())
 
+    def forget_body(self) -> None:
+        """Nobody will be asked again: a prompt of megabytes is not kept for as long as its answer takes."""
+        self.call = self.call.without_body()
+        for made in self._made:
+            made.call = self.call
+
     def attempt(self, call: ChatCall, target: Target) -> Attempt:
         """An attempt at `target`, to be run once, asking for `call`."""
         shared, options = self.shared, self.options

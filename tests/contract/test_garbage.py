@@ -9,11 +9,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 
-from ogw_asgi.testing import Break, ScriptedUpstream, chat, error, stream
+from ogw_asgi._values import ChatCall
+from ogw_asgi.testing import Break, Hang, ScriptedUpstream, chat, error, stream
 
 from .harness import gateway_of
 
@@ -70,3 +73,17 @@ async def test_nor_does_a_stream_that_changed_hands() -> None:
         with nothing_waits_for_the_collector():
             for _ in range(3):
                 await world.post(messages=HELLO, stream=True)
+
+
+@pytest.mark.parametrize("policy", ["error", "continue"])
+async def test_a_stream_that_nobody_could_go_on_with_keeps_no_prompt(policy: Any) -> None:
+    prompt = "x" * 100_000
+    async with gateway_of(one=ScriptedUpstream(stream(["Hel", Hang()])), on_stream_break=policy) as world:
+        async with anyio.create_task_group() as group:
+            request = partial(world.post, messages=[{"role": "user", "content": prompt}], stream=True)
+            group.start_soon(request)
+            await world.upstreams["one"].wait_for_requests(1)
+            await anyio.wait_all_tasks_blocked()
+            kept = [len(one.body) for one in gc.get_objects() if type(one) is ChatCall and len(one.body) > len(prompt)]
+            assert bool(kept) == (policy == "continue")
+            group.cancel_scope.cancel()
