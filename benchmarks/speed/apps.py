@@ -80,7 +80,7 @@ def _transport(engine: str) -> Transport:
     return HTTPXTransport.make(load_library(engine), _NO_AUTHORITIES, head_bytes=_HEAD_BYTES)
 
 
-def bare() -> App:
+def bare(make: Callable[[], Transport] | None = None) -> App:
     """The engine's floor."""
     url = f"http://127.0.0.1:{os.environ[PORT]}/v1/chat/completions"
     transport: Transport | None = None
@@ -88,7 +88,7 @@ def bare() -> App:
     async def relay(body: bytes, send: Send) -> None:
         nonlocal transport
         if transport is None:
-            transport = _transport(os.environ[ENGINE])
+            transport = make() if make is not None else _transport(os.environ[ENGINE])
         response = await transport.open(UpstreamRequest(url=url, headers=_HEADERS, body=body, connect_s=3.0))
         try:
             kept = [header for header in response.headers if header[0] in (b"content-type", b"content-length")]

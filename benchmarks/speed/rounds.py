@@ -59,7 +59,7 @@ async def measure(server: Server, run: Run) -> Measured:
     check = run.asked.loose if proxy.peer else run.asked.strict
     check_warm = plain.loose if proxy.peer else plain.strict
     async with Callers(server.port, run.connections) as callers:
-        await callers.times(2 * run.connections, warm, check_warm)  # connections to the provider are open then
+        await callers.times(max(64, run.connections), warm, check_warm)  # connections to the provider are open then
         gc.collect()
         before_s = server.cpu_s
         if run.count is not None:
