@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 from xml.etree import ElementTree
 
 import pytest
@@ -20,8 +21,9 @@ if sys.platform != "linux":
 from benchmarks.speed import asked, chart, process, report
 from benchmarks.speed.cases import Outcome
 from benchmarks.speed.load import Answer, Callers, Sample, WrongAnswer
-from benchmarks.speed.proxies import PROXIES
-from benchmarks.speed.rounds import Measured, cpu_us, quantile, ratio
+from benchmarks.speed.process import Server
+from benchmarks.speed.proxies import PROXIES, Place, Running
+from benchmarks.speed.rounds import Measured, Run, cpu_us, fault, quantile, ratio
 from benchmarks.speed.upstream import COMPLETION, _Connection, chunk
 
 
@@ -130,6 +132,43 @@ def test_a_wrong_answer_ends_the_run() -> None:
         assert raised.group_contains(WrongAnswer, match="status 503")
 
     run(work)
+
+
+class _Port:
+    """As much of a server as a trial needs."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+
+def test_a_peer_is_tried_once_and_what_is_wrong_with_it_is_said() -> None:
+    async def work(port: int) -> None:
+        def trial(model: str) -> Run:
+            return Run(proxy="ferrogw", asked=asked.plain(model=model))
+
+        server = cast(Server, _Port(port))
+        assert await fault(server, trial("plain")) == ""
+        assert "answers 503" in await fault(server, trial("overloaded"))
+        assert await fault(server, trial("nobody's")) != ""
+
+    run(work)
+
+
+def test_whoever_is_left_out_is_said_once_and_never_asked_again() -> None:
+    said: list[str] = []
+    found = Running(cast(Place, None), said.append)
+    found.leave_out("ferrogw", "answers 404")
+    assert found.get("ferrogw") is None
+    assert said == ["absent: ferrogw (answers 404)"]
+    assert found.absent == {"ferrogw": "answers 404"}
+
+
+@pytest.mark.parametrize("who", ["bare", "gateway"])
+@pytest.mark.parametrize("kind", ["plain", "burst", "drip"])
+def test_what_is_counted_in_one_process_answers_as_it_should(who: str, kind: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.speed.inprocess", who, kind, "2"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 # --- what is computed ---
