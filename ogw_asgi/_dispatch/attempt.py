@@ -25,14 +25,11 @@ from ..providers.base import Provider, Unservable
 from ..transports.base import Transport, TransportFailure, UpstreamResponse
 from .answer import Answer
 from .clock import Loop
+from .refusal import ERROR_BODY_S, error_body, said
 from .slots import Slot, Slots
 from .stream import ChatStream, StreamDefect
 
 logger = logging.getLogger("ogw_asgi")
-
-ERROR_BODY_BYTES = 64 << 10
-ERROR_BODY_S = 5.0
-"""A status has been said already: its explanation is not waited for as long as an answer."""
 
 STALL_S = 0.02
 """A limit that is noticed so much too late had passed while the host blocked the loop."""
@@ -206,8 +203,10 @@ class Attempt:
         self, response: UpstreamResponse
     ) -> bytes | ChatStream | tuple[OutcomeKind, str | None, ProviderError | None]:
         if not 200 <= response.status <= 299:
-            body = await self._error_body(response)
-            return "status", None, self._read_error(response, body)
+            # The limit is lifted for it and kept in there, or a status that has come would end as a timeout.
+            until_s, self._scope.deadline = self._scope.deadline, math.inf
+            body = await error_body(response, min(until_s, self.loop.clock_s() + ERROR_BODY_S))
+            return "status", None, said(self.provider, response, body)
         if encoded(response.headers):
             return "invalid_answer", "encoded", None
         kind = media(response.headers)
@@ -246,31 +245,6 @@ class Attempt:
             with anyio.CancelScope(shield=True, deadline=self._grace_until_s):
                 return await read()
         return await read()  # and be cancelled
-
-    async def _error_body(self, response: UpstreamResponse) -> bytes:
-        """The start of an error's body; what cannot be read in time or at all is left out: the status stands.
-
-        The attempt's own limit is lifted for that and kept here, or a status that has come would end as a timeout.
-        """
-        body = bytearray()
-        until_s = min(self._scope.deadline, self.loop.clock_s() + ERROR_BODY_S)
-        self._scope.deadline = math.inf
-        with anyio.CancelScope(deadline=until_s):
-            try:
-                async for chunk in response.chunks():
-                    body += chunk
-                    if len(body) >= ERROR_BODY_BYTES:
-                        break
-            except TransportFailure:
-                pass
-        return bytes(body[:ERROR_BODY_BYTES])
-
-    def _read_error(self, response: UpstreamResponse, body: bytes) -> ProviderError:
-        try:
-            return self.provider.read_error(response.status, response.headers, body)
-        except Exception as failure:  # a provider class of the user's own
-            logger.warning("provider_failed provider=%s error=%s", self.provider.name, where(failure))
-            return ProviderError(form="text")
 
     async def _open_stream(self, stream: ChatStream) -> tuple[str | None, ProviderError | None]:
         """Read up to the first chunk with substance (contract, section 2). Returns what is wrong, if something is."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ogw_asgi._rules.plan import Catalogue, ProviderFacts, make_plan
+from ogw_asgi._rules.plan import REMEMBERED, Catalogue, ProviderFacts, make_plan
 from ogw_asgi._values import CallOptions, Endpoint, Plan, Principal, Target, TargetName
 from ogw_asgi.exceptions import ConfigurationError, RequestRejected
 
@@ -255,3 +255,33 @@ def test_a_default_that_cannot_work_is_a_configuration_error(
 ) -> None:
     with pytest.raises(ConfigurationError, match=match):
         catalogue(*providers, default=default)
+
+
+def test_what_is_remembered_of_a_sequence_is_the_same_bounded_and_nobody_elses() -> None:
+    book = catalogue(OPENAI, AZURE, VLLM)
+
+    def ask(model: str, principal: Principal | None = None, **options: Any) -> Plan:
+        return make_plan(
+            model,
+            False,
+            CallOptions("req-1", **options),
+            book,
+            principal=principal,
+            endpoint_allowed=LISTED.__contains__,
+            total_s=None,
+        )
+
+    for number in (*range(2 * REMEMBERED), 0):
+        assert (
+            ask(f"m-{number}")
+            == ask(f"m-{number}")
+            == Plan(
+                (Target("openai", f"m-{number}", f"m-{number}"), Target("azure", f"m-{number}", f"m-{number}")), False
+            )
+        )
+        assert len(book.remembered) <= REMEMBERED
+    assert [target.provider for target in ask("m-0", Principal("p", frozenset({"azure"}))).targets] == ["azure"]
+    assert ask("m-0", sequence=items("vllm"), vllm_endpoint=ENDPOINT).targets[0].endpoint == ENDPOINT
+    assert ask("m-0", sequence=items("vllm")).targets[0].endpoint is None
+    with pytest.raises(RequestRejected):
+        ask("m-0", Principal("p", models=frozenset({"other"})))
