@@ -96,13 +96,12 @@ async def latency(setting: Setting) -> Outcome:
     names = ("direct", "echo", FLOOR, OURS, *PEERS)
     figures: dict[str, dict[str, float]] = {}
     lines: list[Line] = []
-    for connections in (1, 32, 256):
+    # The bounds are at one connection. Of a crowd, fewer rounds: who takes 10 ms each serves it slowly even once.
+    for connections, most in ((1, setting.rounds), (32, 3), (256, 1)):
         runs = [
             Run(proxy=name, asked=asked.plain(), connections=connections, seconds=setting.seconds / 2) for name in names
         ]
-        # Of a crowd, fewer rounds: whoever takes 10 ms for a request takes long to serve it even once.
-        count = setting.rounds if connections <= 32 else min(2, setting.rounds)
-        rounds = await side_by_side(setting.running, runs, count)
+        rounds = await side_by_side(setting.running, runs, min(most, setting.rounds))
         direct = rounds["direct"]
         for name, of_it in rounds.items():
             for share in (0.5, 0.99):
