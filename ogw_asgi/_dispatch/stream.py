@@ -15,6 +15,8 @@ the bytes themselves."""
 
 Found = bytes | list[Event | Comment]
 
+_AN_EVENT = b"data: {"
+
 
 class StreamDefect(Exception):
     """The stream cannot be read on. `cause` is a word for logs and trails; nothing of the content is in it."""
@@ -121,8 +123,9 @@ class ChatStream:
                 elif self.at_hand or self._defect is not None:
                     self._look()
                 return piece
-        elif how != "frames":
-            # Once the event is over that has been begun, what follows it may be passed on as it is.
+        elif how == "as they came" or (how == "first" and piece.startswith(_AN_EVENT)):
+            # Once the event is over that has been begun, what follows it may be passed on as it is. Only where an event
+            # begins: to take a comment at a time from a read that is full of them would copy it as often.
             end = piece.find(b"\n\n") + 2
             if 1 < end < len(piece):
                 piece, self._unfed = piece[:end], piece[end:]

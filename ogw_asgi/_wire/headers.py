@@ -49,10 +49,9 @@ Values = Mapping[str, Sequence[bytes]]
 
 def header_values(headers: Iterable[Header]) -> Values:
     """The raw headers, sorted by name once for all who look at them."""
-    values: dict[str, tuple[bytes, ...]] = {}
-    for raw_name, value in headers:
-        name = raw_name.decode("latin-1").lower()
-        values[name] = (*values[name], value) if name in values else (value,)
+    values: dict[str, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name.decode("latin-1").lower(), []).append(value)
     return values
 
 
