@@ -8,6 +8,7 @@ trio has anyio's. Either way the watcher's life ends inside the call.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -18,6 +19,7 @@ from anyio.abc import TaskGroup
 from .clock import this_loop
 from .limit import Deadline, Limit, Timer
 
+Group = asyncio.TaskGroup | TaskGroup
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 # After the body a server's receive() says nothing but "disconnect". One that keeps repeating itself without ever
@@ -71,25 +73,27 @@ def line_to(receive: Receive, reply: Answered) -> Line:
     return _TrioLine(receive, reply)
 
 
-class _AsyncioLine:
-    __slots__ = ("_beside", "_group", "_receive", "_reply", "_watcher", "limit", "scope")
+class _Line(ABC):
+    """What the two have in common: a scope around the work, within a group for all that goes on beside it."""
 
-    def __init__(self, receive: Receive, reply: Answered, scope: anyio.CancelScope) -> None:
+    __slots__ = ("_group", "_receive", "_reply", "limit", "scope")
+
+    def __init__(self, receive: Receive, reply: Answered, scope: anyio.CancelScope, limit: Limit, group: Group) -> None:
         self.scope = scope
-        self.limit: Limit = Timer(scope)
-        self._group = asyncio.TaskGroup()
+        self.limit = limit
         self._receive = receive
         self._reply = reply
-        self._watcher: asyncio.Task[None] | None = None
-        self._beside: tuple[anyio.CancelScope, ...] = ()
+        self._group = group
 
-    def watch(self) -> None:
-        self._watcher = self._group.create_task(_watch(self._receive, self.scope, self._reply))
+    @abstractmethod
+    def watch(self) -> None: ...
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
-        scope = anyio.CancelScope()
-        self._beside = (*self._beside, scope)
-        self._group.create_task(_within(scope, work))
+    @abstractmethod
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None: ...
+
+    @abstractmethod
+    def _hang_up(self) -> None:
+        """Tell whatever goes on beside the work to end."""
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -104,48 +108,54 @@ class _AsyncioLine:
             swallowed = bool(self.scope.__exit__(exc_type, exc, traceback))
         finally:
             self.limit.stop()
-            # What has ended is let go of: a task that was cancelled knows all that its frames knew.
-            watcher, self._watcher = self._watcher, None
-            if watcher is not None:
-                watcher.cancel()
-            for scope in self._beside:
-                scope.cancel()
+            self._hang_up()
             await _leave(self._group, None if swallowed else exc)
         return swallowed
 
 
-class _TrioLine:
-    def __init__(self, receive: Receive, reply: Answered) -> None:
-        self.scope = anyio.CancelScope()
-        self.limit: Limit = Deadline(self.scope)
-        self._group = anyio.create_task_group()
-        self._receive = receive
-        self._reply = reply
+class _AsyncioLine(_Line):
+    __slots__ = ("_beside", "_tasks", "_watcher")
+
+    def __init__(self, receive: Receive, reply: Answered, scope: anyio.CancelScope) -> None:
+        self._tasks = asyncio.TaskGroup()
+        super().__init__(receive, reply, scope, Timer(scope), self._tasks)
+        self._watcher: asyncio.Task[None] | None = None
+        self._beside: tuple[anyio.CancelScope, ...] = ()
 
     def watch(self) -> None:
-        self._group.start_soon(_watch, self._receive, self.scope, self._reply)
+        self._watcher = self._tasks.create_task(_watch(self._receive, self.scope, self._reply))
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
-        self._group.start_soon(work)
+        scope = anyio.CancelScope()
+        self._beside = (*self._beside, scope)
+        self._tasks.create_task(_within(scope, work))
 
-    async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
-        self.scope.__enter__()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        swallowed = False
-        try:
-            swallowed = bool(self.scope.__exit__(exc_type, exc, traceback))
-        finally:
-            self._group.cancel_scope.cancel()
-            await _leave(self._group, None if swallowed else exc)
-        return swallowed
+    def _hang_up(self) -> None:
+        # What has ended is let go of: a task that was cancelled knows all that its frames knew.
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+        for scope in self._beside:
+            scope.cancel()
 
 
-async def _leave(group: asyncio.TaskGroup | TaskGroup, exc: BaseException | None) -> None:
+class _TrioLine(_Line):
+    def __init__(self, receive: Receive, reply: Answered) -> None:
+        scope = anyio.CancelScope()
+        self._tasks = anyio.create_task_group()
+        super().__init__(receive, reply, scope, Deadline(scope), self._tasks)
+
+    def watch(self) -> None:
+        self._tasks.start_soon(_watch, self._receive, self.scope, self._reply)
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
+        self._tasks.start_soon(work)
+
+    def _hang_up(self) -> None:
+        self._tasks.cancel_scope.cancel()
+
+
+async def _leave(group: Group, exc: BaseException | None) -> None:
     """Await what is left of a group, whose tasks have been told to end."""
     if exc is None or isinstance(exc, Exception):
         # Errors of the work are not the group's: it would wrap them.
