@@ -7,7 +7,7 @@ count instead of anyio's limiter, which knows who holds what: that costs five ti
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Hashable
 
 import anyio
@@ -19,8 +19,9 @@ class Slots:
     def __init__(self, per_key: int) -> None:
         self._per_key = per_key
         self._taken: dict[Hashable, int] = {}
-        self._waiting: dict[Hashable, deque[anyio.Event]] = {}
-        """In the order of their coming; whoever is taken out of it has been given the place."""
+        self._waiting: dict[Hashable, OrderedDict[anyio.Event, None]] = {}
+        """In the order of their coming; whoever is taken out of it has been given the place. Thousands may leave at
+        once, from anywhere in it."""
 
     def take(self, key: Hashable) -> Slot | None:
         """A slot, or None when there is none now."""
@@ -37,8 +38,8 @@ class Slots:
 
     async def _wait(self, key: Hashable, wait_s: float) -> bool:
         turn = anyio.Event()
-        queue = self._waiting.setdefault(key, deque())
-        queue.append(turn)
+        queue = self._waiting.setdefault(key, OrderedDict())
+        queue[turn] = None
         try:
             with anyio.move_on_after(wait_s):
                 await turn.wait()
@@ -48,7 +49,7 @@ class Slots:
             raise
         finally:
             if not turn.is_set():
-                queue.remove(turn)
+                del queue[turn]
                 if not queue:
                     del self._waiting[key]
         return turn.is_set()
@@ -58,7 +59,8 @@ class Slots:
 
     def _release(self, key: Hashable) -> None:
         if (queue := self._waiting.get(key)) is not None:
-            queue.popleft().set()  # the place changes hands, and the count stays
+            turn, _ = queue.popitem(last=False)
+            turn.set()  # the place changes hands, and the count stays
             if not queue:
                 del self._waiting[key]
         elif self._taken[key] == 1:
