@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from . import settings
 from ._rules.egress import AllowList
-from ._rules.plan import Catalogue, ProviderFacts
-from ._values import Endpoint
+from ._rules.plan import Catalogue, GuardFor, ProviderFacts
+from ._values import PublicHTTPS
 from ._wire.endpoint import read_endpoint
 from .exceptions import ConfigurationError
 from .providers import VLLM, Azure, OpenAI, OpenAICompatible, Provider
@@ -68,7 +68,8 @@ def _warn_of_the_unasked(book: Catalogue) -> None:
         )
 
 
-def allow_list(providers: Mapping[str, Provider]) -> Callable[[Endpoint], bool]:
+def guards(providers: Mapping[str, Provider]) -> GuardFor:
+    """What says of each endpoint that a caller names where it may be found, if it may be called at all."""
     vllm = providers.get("vllm")
     for provider in providers.values():
         if isinstance(provider, VLLM) and provider.allowed_endpoints and provider is not vllm:
@@ -76,7 +77,7 @@ def allow_list(providers: Mapping[str, Provider]) -> Callable[[Endpoint], bool]:
                 "allowed_endpoints_unused provider=%s: callers can name servers of the provider 'vllm' alone",
                 provider.name,
             )
-    return AllowList.parse(vllm.allowed_endpoints if isinstance(vllm, VLLM) else (), read_endpoint).allows
+    return AllowList.parse(vllm.allowed_endpoints if isinstance(vllm, VLLM) else (), read_endpoint).guard
 
 
 def asks_over_tls(providers: Mapping[str, Provider]) -> bool:
@@ -89,10 +90,10 @@ def asks_over_tls(providers: Mapping[str, Provider]) -> bool:
             continue
         if type(provider) not in _OURS:
             return True  # it may ask at other places than its base URL
-        urls = [provider.base_url] if provider.client is None else []
+        urls: list[str | PublicHTTPS] = [provider.base_url] if provider.client is None else []
         if isinstance(provider, VLLM):
             urls += provider.allowed_endpoints
-        if any(url.lower().startswith("https:") for url in urls):
+        if any(isinstance(url, PublicHTTPS) or url.strip().lower().startswith("https:") for url in urls):
             return True
     return False
 

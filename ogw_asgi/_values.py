@@ -6,7 +6,7 @@ otherwise; sizes are bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -39,6 +39,23 @@ class Endpoint:
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 443 if self.scheme == "https" else 80
         return f"{self.scheme}://{host}" + ("" if self.port == default else f":{self.port}")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicHTTPS:
+    """An entry of `allowed_endpoints`: any server at a public address, asked over https. Written `https://*`, too."""
+
+    ports: tuple[int, ...] = (443,)
+
+    def __post_init__(self) -> None:
+        ports = tuple(self.ports)
+        if not ports or not all(type(port) is int and 1 <= port <= 65535 for port in ports):
+            raise ValueError("PublicHTTPS: ports: expected numbers from 1 to 65535")
+        object.__setattr__(self, "ports", ports)
+
+
+Permits = Callable[[str], bool]
+"""May this numeric address be connected to?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +108,14 @@ class ChatCall:
 class Principal:
     """Who is calling, and what they may use; None means no restriction.
 
-    `endpoints`: whether `x-opengateway-vllm-endpoint` may be used at all; it narrows the allow-list, never widens it.
+    `endpoints`: whether `x-opengateway-vllm-endpoint` may be used at all, or entries as in `allowed_endpoints` of which
+    one must allow the endpoint as well; it narrows the operator's list, never widens it.
     """
 
     id: str
     providers: frozenset[str] | None = None
     models: frozenset[str] | None = None
-    endpoints: bool = True
+    endpoints: bool | tuple[str, ...] = True
 
 
 # --- where it may go ----------------------------------------------------------------------------------------------
@@ -132,16 +150,26 @@ class Plan:
     """The shorter of the operator's limit and the caller's."""
     own_total_s: float | None = None
     """The operator's alone."""
+    guard: Permits | None = None
+    """Where the endpoint that the caller names may be found; always there when a target has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """What crosses the transport seam: primitives only. `connect_s` bounds DNS, TCP and TLS together."""
+    """What crosses the transport seam: primitives only. `connect_s` bounds DNS, TCP and TLS together.
+
+    origin: the only scheme, host and port that this may be sent to, for its key is bound to it; an engine that reads
+        its URL otherwise sends nothing. None: it holds nothing that is bound.
+    permits: asked of every address that the host resolves to, before any is connected to. None: the URL is the
+        operator's, and may lead anywhere.
+    """
 
     url: str
     headers: list[Header] = field(repr=False)  # the key is among them
     body: bytes = field(repr=False)
     connect_s: float
+    origin: str | None = None
+    permits: Permits | None = None
 
 
 # --- what came of it ----------------------------------------------------------------------------------------------
@@ -168,6 +196,8 @@ OutcomeKind = Literal[
     "connect",
     "connect_timeout",
     "tls",
+    "denied",  # the egress policy forbids an address of the caller's endpoint: nothing was sent
+    "misdirected",  # the request did not lead where its key belongs: nothing was sent
     "exhausted",  # our own system has no socket, port or thread left: nothing was sent
     "reset",
     "protocol",

@@ -8,6 +8,8 @@ Failures of providers are no exceptions: inside the dispatch loop they are value
 when every attempt has failed is one `RequestRejected`. This module imports nothing but the standard library.
 """
 
+from typing import Literal
+
 
 class OGWError(Exception):
     """The root of everything that this package raises on purpose."""
@@ -58,6 +60,26 @@ class RequestRejected(OGWError):
 
     def __repr__(self) -> str:
         return f"RequestRejected({self.status}, code={self.code!r}, param={self.param!r})"
+
+
+class EndpointDenied(RequestRejected):
+    """The 403 for an endpoint that this caller may not name; one text for all causes, which only the log tells apart.
+
+    Attributes:
+        step: `name`, if no entry of a list names it; `address`, if it leads where none of them permits.
+        address: the one that was not permitted; for the operator alone.
+    """
+
+    def __init__(self, step: Literal["name", "address"], address: str | None = None) -> None:
+        super().__init__(
+            403,
+            "The endpoint named by x-opengateway-vllm-endpoint is not allowed.",
+            type="permission_error",
+            param="x-opengateway-vllm-endpoint",
+            code="endpoint_not_allowed",
+        )
+        self.step = step
+        self.address = address
 
 
 def where(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from . import settings
 from ._asgi.app import GatewayApp
 from ._asgi.endpoint import Door
 from ._asgi.lifespan import serve_lifespan
-from ._assembly import allow_list, asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, listed
+from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, listed
 from ._dispatch.admission import Admission
 from ._dispatch.clock import loop_id, this_loop
 from ._dispatch.dispatcher import Dispatcher
@@ -119,7 +119,7 @@ class Gateway:
             Door(
                 open=self._dispatcher,
                 catalogue=catalogue(self._providers, failover_sequence),
-                endpoint_allowed=allow_list(self._providers),
+                guard_for=guards(self._providers),
                 authenticator=authenticate,
                 timeouts=self._timeouts,
                 limits=self._limits,

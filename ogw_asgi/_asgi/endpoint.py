@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from .._dispatch.answer import Answer
-from .._dispatch.clock import Loop
+from .._dispatch.clock import Loop, clock_s
 from .._dispatch.delivery import Delivery
 from .._dispatch.dispatcher import Dispatch, Dispatcher
 from .._dispatch.race import Line, line_to
 from .._dispatch.relay import STALLED
-from .._rules.plan import Catalogue, make_plan
-from .._values import CallOptions, ChatCall, Endpoint, Header, Limits, Plan, Principal, Timeouts
+from .._rules.denials import Denials
+from .._rules.plan import Catalogue, GuardFor, make_plan
+from .._values import CallOptions, ChatCall, Header, Limits, Plan, Principal, Timeouts
 from .._wire.body import read_body
 from .._wire.envelope import interruption
 from .._wire.headers import (
+    VLLM_ENDPOINT,
     Values,
     announced_length,
     header_values,
@@ -27,8 +29,8 @@ from .._wire.headers import (
     refuse_repeats,
 )
 from ..auth.base import Authenticator, authenticate
-from ..exceptions import RequestRejected
-from ..telemetry.events import Observers, RequestEnded, StreamBroken
+from ..exceptions import EndpointDenied, RequestRejected
+from ..telemetry.events import EgressDenied, Observers, RequestEnded, StreamBroken
 from .receive import Receive, receive_body, too_slow
 from .send import CallerGone, Reply, Scope, Send, trail_headers
 
@@ -42,7 +44,7 @@ class Door:
 
     open: Callable[[], Awaitable[Dispatcher]]
     catalogue: Catalogue
-    endpoint_allowed: Callable[[Endpoint], bool]
+    guard_for: GuardFor
     authenticator: Authenticator | None
     timeouts: Timeouts
     limits: Limits
@@ -58,6 +60,7 @@ class ChatCompletions:
     def __init__(self, door: Door) -> None:
         self.door = door
         self.in_flight = 0
+        self.denials = Denials()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         headers = header_values(scope["headers"])
@@ -108,7 +111,7 @@ class _Exchange:
                     dispatcher = await self._admit()
                     call, plan = await self._read(line)
                 except RequestRejected as refusal:
-                    await reply.refuse(refusal)
+                    await reply.refuse(self._denied(refusal))
                 else:
                     line.watch()
                     dispatch = self._planned(dispatcher, call, plan, line)
@@ -164,7 +167,7 @@ class _Exchange:
             self._options,
             door.catalogue,
             principal=self._principal,
-            endpoint_allowed=door.endpoint_allowed,
+            guard_for=door.guard_for,
             total_s=door.timeouts.total_s,
         )
         return call, plan
@@ -180,11 +183,13 @@ class _Exchange:
         headers = [*result.headers, *trail_headers(dispatch.attempts, dispatch.made, result.provider)]
         answer = result.outcome
         if isinstance(answer, RequestRejected):
+            refused = result.provider is not None or isinstance(answer, EndpointDenied)
+            answer = self._denied(answer)
             if not self._reply.begun:
                 await self._reply.refuse(answer, headers, dispatch.attempts)
             else:  # a heartbeat has promised a stream: this is the end of it
                 await self._reply.last_part(interruption(answer.message, attempts=dispatch.attempts))
-            self._outcome = "refused" if result.provider is not None else "failed"
+            self._outcome = "refused" if refused else "failed"
         elif answer.stream is not None:
             await self._deliver(dispatch, answer, status, headers)
         else:
@@ -217,6 +222,17 @@ class _Exchange:
         finally:
             self._provider = delivery.provider  # whoever had it when it ended, and if it was the caller who ended it
             await delivery.aclose()
+
+    def _denied(self, refusal: RequestRejected) -> RequestRejected:
+        """The refusal as the caller gets it, the operator being told of an endpoint that was named in vain."""
+        endpoint = self._options.vllm_endpoint if isinstance(refusal, EndpointDenied) else None
+        if not isinstance(refusal, EndpointDenied) or endpoint is None:
+            return refusal
+        principal = self._principal.id if self._principal is not None else None
+        event = EgressDenied(self._request_id, principal, endpoint.origin, refusal.step, refusal.address)
+        self._door.observers.tell(lambda: event)
+        wait_s = self._completions.denials.wait_s(principal, clock_s())
+        return refusal if wait_s is None else too_many_denials(wait_s)
 
     def _ended(self) -> RequestEnded:
         return RequestEnded(
@@ -252,6 +268,18 @@ def overloaded() -> RequestRejected:
         code="gateway_overloaded",
         retry_after_s=1,
         close=True,
+    )
+
+
+def too_many_denials(wait_s: float) -> RequestRejected:
+    return RequestRejected(
+        429,
+        f"Too many endpoints named by {VLLM_ENDPOINT} were not allowed.",
+        type="rate_limit_error",
+        param=VLLM_ENDPOINT,
+        code="too_many_denials",
+        retry_after_s=wait_s,
+        should_retry=False,
     )
 
 

@@ -10,12 +10,25 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import anyio
 
-from .._values import ChatCall, Header, Limits, Outcome, OutcomeKind, ProviderError, Secret, Target, UpstreamRequest
+from .._secret import Misdirected
+from .._values import (
+    ChatCall,
+    Endpoint,
+    Header,
+    Limits,
+    Outcome,
+    OutcomeKind,
+    Permits,
+    ProviderError,
+    Secret,
+    Target,
+    UpstreamRequest,
+)
 from .._wire.answer import encoded, media, read_answer
 from .._wire.chunks import Chunk, read_chunk
 from .._wire.retry_after import read_retry_after
@@ -63,6 +76,8 @@ class Attempt:
     connect_s: float
     loop: Loop
     caller_key: Secret | None = None
+    permits: Permits | None = None
+    """Where the caller's own endpoint may be found; without it that endpoint is not asked at all."""
     used_key: Secret | None = None
     sent: bool = False
     limit_s: float = math.inf
@@ -132,7 +147,7 @@ class Attempt:
                             # Awaited from here, for each coroutine in between would wake up with the answer.
                             response = await self.transport.open(asked)
                         except TransportFailure as failure:
-                            result = self._outcome(failure.kind, started_s)
+                            result = self._outcome(failure.kind, started_s, detail=failure.address)
                         else:
                             result = await self._answer(response, slot, started_s)
             if finish is not None and isinstance(result, Answer) and result.stream is not None:
@@ -171,12 +186,20 @@ class Attempt:
             logger.warning("key_unavailable provider=%s error=%s", self.provider.name, where(failure))
             return self._outcome("key_unavailable", started_s)
         try:
-            return self.provider.prepare(self.call, self.target, self.used_key, self.forwarded, self.connect_s)
+            request = self.provider.prepare(self.call, self.target, self.used_key, self.forwarded, self.connect_s)
+            return request if self.target.endpoint is None else self._guarded(request, self.target.endpoint)
         except Unservable:
             return self._outcome("unservable", started_s)
+        except Misdirected:
+            return self._outcome("misdirected", started_s)
         except Exception as failure:  # a provider class of the user's own
             logger.warning("provider_failed provider=%s error=%s", self.provider.name, where(failure))
             return self._outcome("unservable", started_s)
+
+    def _guarded(self, request: UpstreamRequest, endpoint: Endpoint) -> UpstreamRequest:
+        """Bound here, whatever a provider class of the user's own makes of a call."""
+        permits = self.permits or (lambda ip: False)
+        return replace(request, origin=endpoint.origin, permits=permits)
 
     async def _answer(self, response: UpstreamResponse, slot: Slot, started_s: float) -> Answer | Outcome:
         self.answered = response.headers

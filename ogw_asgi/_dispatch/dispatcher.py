@@ -117,6 +117,7 @@ class Dispatch(Terms):
         )
         self._principal = principal
         self._made: tuple[Attempt, ...] = ()
+        self._guard = plan.guard
         self.scopes = {target: scope_of(target, principal) for target in plan.targets}
 
     @property
@@ -208,6 +209,7 @@ class Dispatch(Terms):
             connect_s=shared.timeouts.connect_s,
             loop=shared.loop,
             caller_key=options.vllm_api_key if target.endpoint else None,
+            permits=self._guard,
         )
         self._made += (made,)
         return made

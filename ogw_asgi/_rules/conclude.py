@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .._values import Outcome, ProviderError, Target
-from ..exceptions import RequestRejected
+from ..exceptions import EndpointDenied, RequestRejected
 from .table import Verdict
 
-NOTHING_SENT = frozenset({"busy", "exhausted", "unservable", "key_unavailable"})
+NOTHING_SENT = frozenset({"busy", "denied", "exhausted", "key_unavailable", "misdirected", "unservable"})
 """Reasons of outcomes that never reached a provider: lines of the trail, but no attempts."""
 
 OVERLOADED = frozenset({"busy", "exhausted"})
@@ -54,6 +54,8 @@ class Ended:
 def conclude(ended: Sequence[Ended], *, out_of_time: bool = False) -> tuple[RequestRejected, str | None]:
     """The refusal, and the provider whose words it holds. `out_of_time`: the total limit ran out."""
     last = ended[-1] if ended else None
+    if last is not None and last.reason == "denied":
+        return EndpointDenied("address", last.outcome.detail), None
     if last is not None and last.verdict.status is not None:
         return _passed_on(last, last.verdict.status)
     if last is not None and last.reason == "context_length" and not out_of_time:

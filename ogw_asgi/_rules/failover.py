@@ -218,6 +218,8 @@ class Failover:
 
     def _note(self, step: Try, ended: Ended) -> None:
         self.last = line_of(ended)
+        if ended.reason == "denied":
+            return  # a line of it would tell the caller's names that resolve from those that do not
         place = bisect(self._orders, step.order) if self._orders else 0
         self._orders = (*self._orders[:place], step.order, *self._orders[place:])
         self.attempts.insert(place, self.last)

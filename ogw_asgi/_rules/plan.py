@@ -7,11 +7,12 @@ and knows of providers only the facts below: no URL, no key.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from .._values import CallOptions, Endpoint, Plan, Principal, Target, TargetName
-from ..exceptions import ConfigurationError, RequestRejected, bad_header
+from .._values import CallOptions, Endpoint, Permits, Plan, Principal, Target, TargetName
+from ..exceptions import ConfigurationError, EndpointDenied, RequestRejected, bad_header
 
 SEQUENCE_HEADER = "x-opengateway-failover-sequence"
 ENDPOINT_HEADER = "x-opengateway-vllm-endpoint"
@@ -76,6 +77,12 @@ class Catalogue:
             )
 
 
+class GuardFor(Protocol):
+    def __call__(self, endpoint: Endpoint, principal: Principal | None, /, *, keyed: bool) -> Permits | None:
+        """Where this principal's endpoint may be found; None: it may not be called. `keyed`: with the caller's key."""
+        ...
+
+
 def make_plan(
     model: str,
     stream: bool,
@@ -83,19 +90,20 @@ def make_plan(
     catalogue: Catalogue,
     *,
     principal: Principal | None,
-    endpoint_allowed: Callable[[Endpoint], bool],
+    guard_for: GuardFor,
     total_s: float | None,
 ) -> Plan:
     """The targets to try in order, and the limits that hold for them. Raises RequestRejected."""
     if not catalogue.providers:
         raise _no_provider("No provider is configured.")
     endpoint = options.vllm_endpoint
+    guard = None
     if endpoint is not None:
-        _check_endpoint(endpoint, catalogue, principal, endpoint_allowed)
+        guard = _guard(endpoint, catalogue, principal, guard_for, keyed=options.vllm_api_key is not None)
     key = (options.sequence, model)
     usual = principal is None and endpoint is None
     if usual and (known := catalogue.remembered.get(key)) is not None:
-        return _limited(known, stream, options, total_s)
+        return _limited(known, stream, options, total_s, None)
     if options.sequence is None:
         names = _permitted(catalogue.default, model, endpoint, catalogue, principal)
     else:
@@ -106,13 +114,15 @@ def make_plan(
         if len(catalogue.remembered) >= REMEMBERED:
             catalogue.remembered.clear()  # callers choose models, and sequences
         catalogue.remembered[key] = targets
-    return _limited(targets, stream, options, total_s)
+    return _limited(targets, stream, options, total_s, guard)
 
 
-def _limited(targets: tuple[Target, ...], stream: bool, options: CallOptions, total_s: float | None) -> Plan:
+def _limited(
+    targets: tuple[Target, ...], stream: bool, options: CallOptions, total_s: float | None, guard: Permits | None
+) -> Plan:
     caller_s = options.caller_limit_s
     least_s = caller_s if total_s is None or (caller_s is not None and caller_s < total_s) else total_s
-    return Plan(targets, stream, options.first_chunk_s, least_s, total_s)
+    return Plan(targets, stream, options.first_chunk_s, least_s, total_s, guard)
 
 
 def _target(item: TargetName, model: str, endpoint: Endpoint | None, facts: ProviderFacts) -> Target:
@@ -120,23 +130,15 @@ def _target(item: TargetName, model: str, endpoint: Endpoint | None, facts: Prov
     return Target(facts.name, asked, facts.served(asked), endpoint if facts.takes_endpoint else None)
 
 
-def _check_endpoint(
-    endpoint: Endpoint,
-    catalogue: Catalogue,
-    principal: Principal | None,
-    endpoint_allowed: Callable[[Endpoint], bool],
-) -> None:
-    # One text for all three refusals, so that nobody learns from it what the list holds.
-    if (
-        not any(facts.takes_endpoint for facts in catalogue.providers.values())
-        or (principal is not None and not principal.endpoints)
-        or not endpoint_allowed(endpoint)
-    ):
-        raise _forbidden(
-            f"The endpoint named by {ENDPOINT_HEADER} is not allowed.",
-            "endpoint_not_allowed",
-            ENDPOINT_HEADER,
-        )
+def _guard(
+    endpoint: Endpoint, catalogue: Catalogue, principal: Principal | None, guard_for: GuardFor, *, keyed: bool
+) -> Permits:
+    guard = None
+    if any(facts.takes_endpoint for facts in catalogue.providers.values()):
+        guard = guard_for(endpoint, principal, keyed=keyed)
+    if guard is None:
+        raise EndpointDenied("name")
+    return guard
 
 
 def _check_sequence(

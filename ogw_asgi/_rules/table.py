@@ -20,6 +20,8 @@ Reason = Literal[
     "connect",
     "connect_timeout",
     "tls",
+    "denied",
+    "misdirected",
     "reset",
     "protocol",
     "timeout",
@@ -221,6 +223,8 @@ TABLE: tuple[Row, ...] = (
     # --- nothing was sent: our own state, so no breaker moves -----------------------------------------------
     Row(kinds=("busy",), verdict=Verdict("next", "busy")),
     Row(kinds=("exhausted",), verdict=Verdict("next", "exhausted")),
+    Row(kinds=("denied",), verdict=Verdict("stop", "denied", repeatable=False, status=403)),
+    Row(kinds=("misdirected",), verdict=Verdict("next", "misdirected", alert=True, repeatable=False)),
     Row(kinds=("unservable",), verdict=Verdict("next", "unservable", repeatable=False)),
     Row(kinds=("key_unavailable",), verdict=Verdict("next", "key_unavailable", alert=True, repeatable=False)),
     Row(kinds=("cancelled",), verdict=Verdict("next", "cancelled")),

@@ -162,7 +162,7 @@ def _vllm(texts: dict[str, str]) -> tuple[Endpoint | None, Secret | None]:
             raise bad_header(VLLM_ENDPOINT, str(error)) from None
     if VLLM_API_KEY in texts:
         try:
-            key = Secret(texts[VLLM_API_KEY])
+            key = Secret(texts[VLLM_API_KEY], (endpoint.origin,) if endpoint is not None else ())
         except ValueError:
             raise bad_header(VLLM_API_KEY, "visible ASCII without blanks") from None
         if endpoint is None:

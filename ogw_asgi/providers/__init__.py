@@ -3,7 +3,7 @@
 A provider of your own is a subclass of `Provider`; the values that its methods take and give are here, too.
 """
 
-from .._values import ChatCall, Endpoint, Header, ProviderError, Secret, Target, UpstreamRequest
+from .._values import ChatCall, Endpoint, Header, ProviderError, PublicHTTPS, Secret, Target, UpstreamRequest
 from .azure import Azure
 from .base import Provider, Unservable
 from .compatible import OpenAICompatible
@@ -19,6 +19,7 @@ __all__ = [
     "OpenAICompatible",
     "Provider",
     "ProviderError",
+    "PublicHTTPS",
     "Secret",
     "Target",
     "UpstreamRequest",

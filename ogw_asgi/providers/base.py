@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from .._values import NO_MODELS, ChatCall, Header, ProviderError, Secret, Target, UpstreamRequest
 from .._wire.body import body_for
 from .._wire.envelope import read_error
+from .._wire.origin import origin_of
 from ..exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Provider:
             raise ConfigurationError(f"provider name {name!r}: expected [a-z0-9][a-z0-9_.-]{{0,63}}")
         self.name = name
         self.base_url = check_url(base_url, f"{name}: base_url") if base_url else ""
+        self.origins: tuple[str, ...] = (origin_of(self.base_url),) if self.base_url else ()
+        """The only places that the configured key may go to: a subclass whose `url()` leads elsewhere adds them."""
         self.models = check_models(models, name)
         self.headers = _check_headers(headers or {}, name)
         self.prefill = prefill
@@ -95,7 +98,7 @@ class Provider:
         self._ask_key: Callable[[], str | Awaitable[str]] | None = None
         if isinstance(api_key, str):
             try:
-                self._key = Secret(api_key)
+                self._key = Secret(api_key, self.origins)
             except ValueError as error:
                 raise ConfigurationError(f"{name}: api_key: {error}") from None
         elif callable(api_key):
@@ -125,7 +128,7 @@ class Provider:
         if self._ask_key is None:
             return self._key
         key = self._ask_key()
-        return Secret(key if isinstance(key, str) else await key)
+        return Secret(key if isinstance(key, str) else await key, self.origins)
 
     def prepare(
         self, call: ChatCall, target: Target, key: Secret | None, forwarded: Sequence[Header], connect_s: float
@@ -133,14 +136,18 @@ class Provider:
         """The one request that asks `target`. `forwarded` is what the gateway sends to every provider.
 
         `key` is the configured key for the configured endpoint, or the caller's for the caller's endpoint: the two
-        never mix, because this is given just one.
+        never mix, because this is given just one, and each shows itself only to where it belongs. Raises Unservable,
+        or Misdirected for a URL that leads elsewhere.
         """
         own = [] if target.endpoint else self.headers
+        url = self.url(target)
+        origin = origin_of(url)
         return UpstreamRequest(
-            url=self.url(target),
-            headers=[*forwarded, *own, *(self.authorize(key.reveal()) if key else ())],
+            url=url,
+            headers=[*forwarded, *own, *(self.authorize(key.reveal_to(origin)) if key else ())],
             body=body_for(call, target.model),
             connect_s=connect_s,
+            origin=origin,
         )
 
     @property

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-from .._values import NO_MODELS
+from .._values import NO_MODELS, PublicHTTPS
 from ..exceptions import ConfigurationError
 from .base import Client, KeySource, Provider, check_url
 
@@ -16,8 +16,11 @@ class VLLM(Provider):
 
     Args:
         endpoint: its URL, with or without a trailing `/v1`. None: only caller-named endpoints.
-        allowed_endpoints: exact origins that callers may name in `x-opengateway-vllm-endpoint`; none out of the box.
-            The configured key never goes there, and connections there are never kept.
+        allowed_endpoints: what callers may name in `x-opengateway-vllm-endpoint`; nothing out of the box. Each entry is
+            an origin (`http://gpu-7.internal:8000`), a wildcard with its networks (`http://*.gpu.internal:8000 in
+            10.20.0.0/16`), a network of addresses (`http://10.20.0.0/16:8000`), or `PublicHTTPS()`; instead of a port,
+            a range (`8000-8010`). The configured key never goes there, connections there are never kept, and what a
+            name resolves to is checked before each of them (contract, section 7).
 
     See Provider for the other arguments and for what is raised.
     """
@@ -31,7 +34,7 @@ class VLLM(Provider):
         *,
         endpoint: str | None = None,
         api_key: KeySource = None,
-        allowed_endpoints: Iterable[str] = (),
+        allowed_endpoints: Iterable[str | PublicHTTPS] = (),
         name: str = "vllm",
         models: Mapping[str, str] = NO_MODELS,
         headers: Mapping[str, str] | None = None,

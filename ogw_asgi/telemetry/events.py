@@ -1,6 +1,7 @@
 """What happened, as frozen values. A sink is anything with one method, `on_event`.
 
-No event ever holds a key, a header's value, a prompt, an answer or a URL. Units are in the names.
+No event ever holds a key, a header's value, a prompt, an answer or a URL, but for the origin of an endpoint that a
+caller named in vain. Units are in the names.
 """
 
 from __future__ import annotations
@@ -62,6 +63,24 @@ class StreamContinued:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressDenied:
+    """A caller named an endpoint that it may not name; it got a 403, or a 429 when it had done so too often.
+
+    Attributes:
+        endpoint: scheme, host and port.
+        step: `name`, when no entry of `allowed_endpoints` names it, and nothing was looked up; `address`, when it
+            leads to one that no entry permits, and nothing was connected to.
+        address: that one.
+    """
+
+    request_id: str
+    principal: str | None
+    endpoint: str
+    step: Literal["name", "address"]
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CircuitChanged:
     """A circuit breaker opened, is being probed, or closed again.
 
@@ -81,8 +100,8 @@ class RequestEnded:
     """The last event of every request that was planned.
 
     Attributes:
-        outcome: `ok`, `refused` (one provider's refusal was passed on), `failed` (every attempt failed), `broken`
-            (the stream broke after it had begun) or `left` (the caller went away).
+        outcome: `ok`, `refused` (one provider's refusal was passed on, or the caller's endpoint denied), `failed`
+            (every attempt failed), `broken` (the stream broke after it had begun) or `left` (the caller went away).
         status: what the caller got; None when the caller left before the head.
         provider: who answered, or whose refusal was passed on.
         duration_ms: from the body's last byte to the end of the answer.
@@ -98,7 +117,7 @@ class RequestEnded:
     principal: str | None
 
 
-Event = AttemptStarted | AttemptEnded | StreamBroken | StreamContinued | CircuitChanged | RequestEnded
+Event = AttemptStarted | AttemptEnded | StreamBroken | StreamContinued | EgressDenied | CircuitChanged | RequestEnded
 
 
 class Sink(Protocol):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from .._values import AttemptRecord
-from .events import AttemptEnded, CircuitChanged, Event, RequestEnded, StreamBroken, StreamContinued
+from .events import AttemptEnded, CircuitChanged, EgressDenied, Event, RequestEnded, StreamBroken, StreamContinued
 
 logger = logging.getLogger("ogw_asgi")
 
@@ -27,6 +27,7 @@ _CHECK = {
     "model_not_found": "the model's name, or models=",
     "unservable": "the model's name, or models=",
     "not_found": "its URL",
+    "misdirected": "its url(): the key belongs to `origins` alone",
     "redirect": "its URL",
     "quota": "its bill",
     "tls": "its certificate, or ssl_context=",
@@ -76,6 +77,16 @@ class LogSink:
                     trail(event.attempts),
                     event.duration_ms,
                     extra={"ogw_event": "failed_over", "ogw_provider": event.provider},
+                )
+            case EgressDenied():
+                logger.warning(
+                    "egress_denied request=%s principal=%s endpoint=%s step=%s address=%s",
+                    event.request_id,
+                    event.principal,
+                    event.endpoint,
+                    event.step,
+                    event.address,
+                    extra={"ogw_event": "egress_denied", "ogw_step": event.step},
                 )
             case CircuitChanged(state="open"):
                 logger.warning(

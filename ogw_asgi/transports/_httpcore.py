@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
-from ._exchange import close
+from ._exchange import close, permits_of_the_current
 from ._socket import PIECE_BYTES, SocketStream, readable
 from .base import TransportFailure
 from .dial import Dialer
@@ -101,7 +101,9 @@ class _Backend:
         self._dialer = dialer
 
     async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> _NetworkStream:
-        return _NetworkStream(self._core, SocketStream(await self._dialer.dial(host, port)))
+        # httpcore hands nothing of the request down to here.
+        sock = await self._dialer.dial(host, port, permits_of_the_current())
+        return _NetworkStream(self._core, SocketStream(sock))
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> _NetworkStream:
         raise TransportFailure("connect")

@@ -18,10 +18,14 @@ Origin = tuple[str, str, int]
 
 
 class Route(NamedTuple):
-    """Where a URL leads, and how every head of a request to it begins."""
+    """Where a URL leads, and how every head of a request to it begins.
+
+    `shown`: the origin as it is written, the default port left out.
+    """
 
     origin: Origin
     prefix: bytes
+    shown: str
 
 
 def read_url(url: str) -> Route:
@@ -37,7 +41,15 @@ def read_url(url: str) -> Route:
     default = 443 if scheme == "https" else 80
     shown = f"[{host.partition('%')[0]}]" if ":" in host else host  # a zone is nobody else's business (RFC 6874)
     netloc = shown if port in (None, default) else f"{shown}:{port}"
-    return Route((scheme, host, port or default), f"POST {path} HTTP/1.1\r\nhost: {netloc}\r\n".encode())
+    prefix = f"POST {path} HTTP/1.1\r\nhost: {netloc}\r\n".encode()
+    return Route((scheme, host, port or default), prefix, write_origin(scheme, host, port))
+
+
+def write_origin(scheme: str, host: str, port: int | None) -> str:
+    """As `Endpoint.origin` and a provider's own are written."""
+    literal = f"[{host}]" if ":" in host else host
+    default = 443 if scheme == "https" else 80
+    return f"{scheme}://{literal}" + ("" if port in (None, default) else f":{port}")
 
 
 def write_head(route: Route, headers: Sequence[Header], length: int) -> bytes:

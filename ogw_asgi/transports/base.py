@@ -11,7 +11,9 @@ from typing import Literal, Protocol
 
 from .._values import Header, UpstreamRequest
 
-FailureKind = Literal["dns", "connect", "connect_timeout", "tls", "exhausted", "reset", "protocol", "timeout"]
+FailureKind = Literal[
+    "dns", "connect", "connect_timeout", "tls", "denied", "misdirected", "exhausted", "reset", "protocol", "timeout"
+]
 
 
 OWN_HEADERS = frozenset({b"host", b"content-length", b"transfer-encoding"})
@@ -21,14 +23,17 @@ OWN_HEADERS = frozenset({b"host", b"content-length", b"transfer-encoding"})
 class TransportFailure(Exception):
     """The exchange failed below HTTP.
 
-    `kind` says how; `dns`, `connect`, `connect_timeout`, `tls` and `exhausted` promise that not one byte of the request
-    was sent. `exhausted`: our own system gave no socket, port or thread; that says nothing of the server.
+    `kind` says how; `dns`, `connect`, `connect_timeout`, `tls`, `denied`, `misdirected` and `exhausted` promise that
+    not one byte of the request was sent. `exhausted`: our own system gave no socket, port or thread; that says nothing
+    of the server. `denied`: the host leads to an `address` that the request's `permits` forbids, or the peer was
+    another than was dialled. `misdirected`: the URL leads elsewhere than to the request's `origin`.
     The text never holds what the library said: libraries put URLs and header values, keys included, into theirs.
     """
 
-    def __init__(self, kind: FailureKind) -> None:
+    def __init__(self, kind: FailureKind, address: str | None = None) -> None:
         super().__init__(kind)
         self.kind = kind
+        self.address = address
 
 
 class UpstreamResponse(Protocol):
@@ -64,6 +69,7 @@ class Transport(Protocol):
         DNS, TCP and TLS together end after `request.connect_s`; nothing else here has a time limit, for the caller
         brings its own cancel scope. Cancelling at any point closes the connection. A reused connection that the
         peer had closed, and that gave not one byte back, is replaced and the request re-sent once, silently.
+        A request with `permits` has a connection of its own, which is made to no address that it forbids.
 
         Raises TransportFailure, and nothing else, when no head arrives.
         """

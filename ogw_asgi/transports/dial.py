@@ -13,6 +13,7 @@ from itertools import chain, zip_longest
 
 import anyio
 
+from .._values import Permits
 from ._resolver import Address, Resolver
 from .base import TransportFailure
 
@@ -32,13 +33,18 @@ class Dialer:
     def __init__(self, resolver: Resolver | None = None) -> None:
         self._resolver = Resolver() if resolver is None else resolver
 
-    async def dial(self, host: str, port: int) -> socket.socket:
+    async def dial(self, host: str, port: int, permits: Permits | None = None) -> socket.socket:
         """A connected, non-blocking socket with TCP_NODELAY, owned by the caller.
 
-        Cancelling closes everything that was begun. Raises TransportFailure with `dns`, `connect` or `exhausted`, and
-        nothing else.
+        `permits` is asked of every address before any is dialled: one that it forbids among good ones is the sign of a
+        name that somebody is turning round. Cancelling closes everything that was begun. Raises TransportFailure with
+        `dns`, `denied`, `connect` or `exhausted`, and nothing else.
         """
         addresses = await self._resolver.resolve(host)
+        if permits is not None:
+            for address in addresses:
+                if not permits(address.ip):
+                    raise TransportFailure("denied", address.ip)
         try:
             connected = await _connect_to_one(_interleave(addresses), port)
         except BaseException:
@@ -48,7 +54,21 @@ class Dialer:
         if isinstance(connected, int):
             self._resolver.forget(host)
             raise TransportFailure("exhausted" if connected in _EXHAUSTED else "connect")
+        if permits is not None:
+            _compare_the_peer(connected, addresses)
         return connected
+
+
+def _compare_the_peer(connected: socket.socket, addresses: Sequence[Address]) -> None:
+    """Something in between (a socket wrapper, a transparent proxy of this machine) may have led elsewhere."""
+    try:
+        peer = str(connected.getpeername()[0]).partition("%")[0]
+    except OSError:  # it has been reset already
+        connected.close()
+        raise TransportFailure("connect") from None
+    if peer not in {address.ip for address in addresses}:
+        connected.close()
+        raise TransportFailure("denied", peer)
 
 
 def _interleave(addresses: Sequence[Address]) -> Sequence[Address]:

@@ -21,6 +21,7 @@ from .._values import Header, UpstreamRequest
 from ..exceptions import ConfigurationError
 from ._exchange import Exchange, close
 from ._httpcore import make_network
+from ._request import write_origin
 from .base import OWN_HEADERS, FailureKind, TransportFailure
 from .dial import Dialer
 
@@ -103,8 +104,10 @@ def _library_of(client: object) -> Any:
 class HTTPXTransport:
     """A transport over one AsyncClient. A client that the user passed is used as it is and never closed."""
 
-    def __init__(self, client: Any, *, owned: bool, head_bytes: int) -> None:
+    def __init__(self, client: Any, *, owned: bool, head_bytes: int, guards: bool = False) -> None:
         self._client = client
+        self._guards = guards
+        """Every request gets a connection of its own, by our own network: only then `permits` is asked."""
         self._owned = owned
         self._head_bytes = head_bytes
         self._library = _library_of(client)
@@ -134,11 +137,13 @@ class HTTPXTransport:
             # Cookies are never sent back, so none is kept: a server could fill the jar without end.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
-        return cls(client, owned=True, head_bytes=head_bytes)
+        return cls(client, owned=True, head_bytes=head_bytes, guards=not keepalive)
 
     async def open(self, request: UpstreamRequest) -> _Response:
         if not OWN_HEADERS.isdisjoint([name.lower() for name, _ in request.headers]):
             raise TransportFailure("protocol")
+        if request.permits is not None and not self._guards:
+            raise TransportFailure("denied")
         response = await self._send(request)
         if response is None:
             response = await self._send(request, resend=False)
@@ -147,7 +152,7 @@ class HTTPXTransport:
 
     async def _send(self, request: UpstreamRequest, *, resend: bool = True) -> _Response | None:
         """The response, or None if the request went to a connection that had been closed and may be re-sent."""
-        exchange = Exchange(request.connect_s)
+        exchange = Exchange(request.connect_s, request.permits)
         try:
             with exchange:
                 message = self._library.Request(
@@ -157,6 +162,8 @@ class HTTPXTransport:
                     content=request.body,
                     extensions={"trace": exchange.trace, "timeout": self._no_timeout.as_dict()},
                 )
+                if request.origin is not None and request.origin != _origin_of(message.url):
+                    raise TransportFailure("misdirected")
                 message.stream = self._body_type(request.body)
                 response = await self._client.send(message, stream=True, follow_redirects=False)
         except TransportFailure:
@@ -206,6 +213,10 @@ class HTTPXTransport:
         if self._owned:
             self._closed = True
             await self._client.aclose()
+
+
+def _origin_of(url: Any) -> str:
+    return write_origin(url.scheme, url.raw_host.decode("ascii").lower(), url.port)
 
 
 class _RequestBody:

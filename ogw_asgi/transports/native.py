@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 import anyio
 import anyio.lowlevel
 
-from .._values import Header, UpstreamRequest
+from .._values import Header, Permits, UpstreamRequest
 from ._connection import BROKEN, Connection
 from ._http1 import ResponseParser
 from ._pool import Pool
@@ -41,27 +41,29 @@ class NativeTransport:
 
     async def open(self, request: UpstreamRequest) -> _Response:
         route = self._routes.get(request.url) or self._route(request.url)
+        if request.origin is not None and request.origin != route.shown:
+            raise TransportFailure("misdirected")
         head = write_head(route, request.headers, len(request.body))
         await anyio.lowlevel.checkpoint_if_cancelled()  # nothing is sent for somebody who has left
-        connection = self._pool.take(route.origin)
+        connection = self._pool.take(route.origin) if request.permits is None else None
         while True:
             reused = connection is not None
-            connection = connection or await self._connect(route.origin, request.connect_s)
+            connection = connection or await self._connect(route.origin, request.connect_s, request.permits)
             parser = connection.parser = ResponseParser(self._head_bytes)
             await connection.send(head, request.body)
             while not parser.status and not parser.failure:
                 await connection.wait()
             if not reused or parser.failure != "reset" or parser.received_bytes:
-                return self._answer(route, connection, parser)
+                return self._answer(route, connection, parser, keep=request.permits is None)
             connection.abort()  # the peer had closed it
             connection = None
 
-    async def _connect(self, origin: Origin, connect_s: float) -> Connection:
+    async def _connect(self, origin: Origin, connect_s: float, permits: Permits | None) -> Connection:
         if self._pool.closed:
             raise TransportFailure("connect")
         scheme, host, port = origin
         with anyio.CancelScope(deadline=anyio.current_time() + connect_s):
-            sock = await self._dialer.dial(host, port)
+            sock = await self._dialer.dial(host, port, permits)
             tls = self._tls if scheme == "https" else None
             try:
                 connection = await _kind_of_connection().take_over(sock, tls, host)
@@ -72,11 +74,11 @@ class NativeTransport:
             return connection
         raise TransportFailure("connect_timeout")
 
-    def _answer(self, route: Route, connection: Connection, parser: ResponseParser) -> _Response:
+    def _answer(self, route: Route, connection: Connection, parser: ResponseParser, *, keep: bool) -> _Response:
         if not parser.status:
             connection.abort()
             raise TransportFailure(parser.failure or "protocol")
-        return _Response(connection, parser, route.origin, self._pool if self._keepalive else None)
+        return _Response(connection, parser, route.origin, self._pool if self._keepalive and keep else None)
 
     def _route(self, url: str) -> Route:
         if len(self._routes) >= ROUTES:

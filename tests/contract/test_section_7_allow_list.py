@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import anyio
@@ -125,23 +126,52 @@ async def test_in_the_environment_entries_are_separated_by_commas(separator: str
     assert "authorization" not in headers_of(first.requests[0])
 
 
-@pytest.mark.contract("7.deferred.entries-refused")
+@pytest.mark.contract("7.guard.in", "7.guard.network", "7.guard.ports", "7.environment")
+@pytest.mark.parametrize("way_in", ["code", "environment"])
 @pytest.mark.parametrize(
-    "entry",
+    ("entry", "host", "status"),
     [
-        "http://*.vllm.internal:8000",
-        "http://*.vllm.internal:8000 in 10.20.0.0/16",
-        "http://gpu.internal:8000 in 127.0.0.0/8",
-        "http://10.20.0.0/16",
-        "http://10.0.0.7:8000-8010",
-        "*",
+        ("http://gpu.test:PORT in 127.0.0.0/8", "gpu.test", 201),
+        ("http://*.test:PORT in 127.0.0.0/8", None, None),
+        ("http://*.gpu.test:1-65535 in 127.0.0.0/8 ::1/128", "a.gpu.test", 201),
+        ("http://gpu.test:PORT", "gpu.test", 403),
+        ("http://gpu.test:PORT in 10.0.0.0/8", "gpu.test", 403),
+        ("http://*.gpu.test:PORT", "a.gpu.test", 403),
+        ("http://127.0.0.0/8:PORT", "127.0.0.1", 201),
+        ("http://127.0.0.0/8:PORT", "gpu.test", 403),
+        ("http://0.0.0.0/0:PORT", "127.0.0.1", 403),
+        ("https://*:1", "127.0.0.1", 403),
     ],
 )
-def test_an_entry_of_a_later_release_is_refused_when_the_gateway_is_built(entry: str) -> None:
-    with pytest.raises(ConfigurationError, match="entry 2: .*later release"):
-        Gateway(providers=[VLLM(allowed_endpoints=["http://10.0.0.7:8000", entry])])
-    with pytest.raises(ConfigurationError, match="entry 1"):
-        Gateway.from_env({"OGW_VLLM_ALLOWED_ENDPOINTS": entry})
+async def test_every_form_of_an_entry_in_code_and_in_the_environment(
+    entry: str, host: str | None, status: int | None, way_in: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = socket.getaddrinfo
+
+    def look_up(name: Any, *more: Any, **options: Any) -> Any:
+        return system("127.0.0.1" if str(name).endswith("gpu.test") else name, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with RawUpstream([ANSWER]) as server:
+        listed = entry.replace("PORT", str(server.port))
+
+        def build() -> Gateway:
+            if way_in == "environment":
+                return Gateway.from_env({"OGW_VLLM_ALLOWED_ENDPOINTS": f"http://10.0.0.7,{listed}"})
+            return Gateway(providers=[VLLM(allowed_endpoints=["http://10.0.0.7", listed])])
+
+        if status is None:
+            with pytest.raises(ConfigurationError, match="entry 2"):
+                build()
+            return
+        gateway = build()
+        with anyio.fail_after(5):
+            async with gateway, asgi_client(gateway) as client:
+                call: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+                reply = await client.post(
+                    "/chat/completions", headers=naming(f"http://{host}:{server.port}"), json=call
+                )
+        assert (reply.status_code, server.connections) == (status, int(status == 201))
 
 
 @pytest.mark.contract("7.exact-origin")

@@ -210,24 +210,21 @@ ROWS: Mapping[str, Row] = {
     ),
     "F73": Row("30 callers drop 5 MiB streams at once", "the loop lags at most 50 ms"),
     # --- egress ---------------------------------------------------------------------------------------------
-    **{
-        f"E{number:02}": Row(fault, "denied, or its own connection", EGRESS)
-        for number, fault in enumerate(
-            [
-                "200 evil URLs",
-                "resolver flips between calls",
-                "mixed answers, many answers",
-                "each address that is never allowed, bare and wrapped",
-                "proxy variables, .netrc",
-                "caller's endpoint without a key among others",
-                "certificate for another name; http entry asked as https",
-                "two callers, same endpoint",
-                "the endpoint is the gateway itself",
-                "10^5 distinct endpoints",
-            ],
-            start=1,
-        )
-    },
+    "E01": Row("200 evil URLs", "400, or 403 for those that are well written; no look-up, no connection"),
+    "E02": Row("resolver flips between calls", "one look-up, one connection, to the address that was checked"),
+    "E03": Row(
+        "mixed answers; 64 answers; denied again and again",
+        "403, the same as for a name that is not listed; 16 are looked at; 429 after ten a minute",
+    ),
+    "E04": Row(
+        "each address that is never allowed, bare and wrapped, behind allowed names and networks", "403, no connection"
+    ),
+    "E05": Row("proxy variables, .netrc", "no connection to the proxy, no password sent"),
+    "E06": Row("caller's endpoint with and without a key among others", "each key at its own origin alone"),
+    "E07": Row("certificate for another name; https entry asked as http", "next, nothing but a handshake sent; 403"),
+    "E08": Row("two callers, same endpoint", "two connections, each with its own key"),
+    "E09": Row("the endpoint is the gateway itself", "508", EGRESS),
+    "E10": Row("10^5 distinct endpoints", "at most 1,000 entries of each kind are kept"),
     # --- the process ----------------------------------------------------------------------------------------
     "P01": Row(
         "SIGTERM with live streams, with grace enough and too short",

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from ogw_asgi import VLLM, Azure, OpenAI, OpenAICompatible
+from ogw_asgi._secret import Misdirected
 from ogw_asgi._values import ChatCall, Endpoint, Secret, Target
 from ogw_asgi.providers import Provider
 from ogw_asgi.providers.base import Unservable
@@ -29,7 +30,8 @@ def prepared(
     provider: Provider, *, model: str = "asked", endpoint: Endpoint | None = None, key: str | None = KEY
 ) -> Any:
     target = Target(provider.name, "asked", model, endpoint)
-    return provider.prepare(CALL, target, Secret(key) if key else None, FORWARDED, 3.0)
+    bound = Secret(key, (endpoint.origin,) if endpoint else provider.origins) if key else None
+    return provider.prepare(CALL, target, bound, FORWARDED, 3.0)
 
 
 @pytest.mark.parametrize(
@@ -220,3 +222,61 @@ def test_a_provider_of_ones_own_is_a_few_lines() -> None:
     request = prepared(Gemini(api_key=KEY))
     assert request.url == "https://g.test/v1beta/openai/chat/completions"
     assert request.headers == [*FORWARDED, (b"x-goog-api-key", KEY.encode())]
+
+
+# --- a key is bound to its origin -------------------------------------------------------------------------------------
+
+
+class Astray(OpenAICompatible):
+    """A class of the user's own, whose URL leads to another server than its base URL."""
+
+    def url(self, target: Target) -> str:
+        return "https://elsewhere.test/v1/chat/completions"
+
+
+@pytest.mark.contract("7.key-bound")
+@pytest.mark.parametrize("source", [KEY, lambda: KEY])
+@pytest.mark.anyio
+async def test_a_key_does_not_show_itself_to_another_origin_than_its_own(source: Any) -> None:
+    astray = Astray("one", base_url="https://one.test/v1", api_key=source)
+    key = await astray.key()
+    with pytest.raises(Misdirected) as caught:
+        astray.prepare(CALL, Target("one", "asked", "asked"), key, FORWARDED, 3.0)
+    assert KEY not in str(caught.value)
+    astray.origins += ("https://elsewhere.test",)
+    key = Secret(KEY, astray.origins)
+    request = astray.prepare(CALL, Target("one", "asked", "asked"), key, FORWARDED, 3.0)
+    assert (request.origin, request.headers[-1]) == ("https://elsewhere.test", BEARER)
+
+
+@pytest.mark.contract("7.key-bound")
+@pytest.mark.parametrize(
+    ("bound", "target"),
+    [
+        ((), Target("vllm", "asked", "asked")),
+        (("http://gpu:8000",), Target("vllm", "asked", "asked", Endpoint("http", "10.0.0.7", 8000))),
+        (("http://10.0.0.7:8000",), Target("vllm", "asked", "asked")),
+        (("http://10.0.0.7:8000",), Target("vllm", "asked", "asked", Endpoint("http", "10.0.0.7", 8001))),
+        (("http://10.0.0.7:8000",), Target("vllm", "asked", "asked", Endpoint("https", "10.0.0.7", 8000))),
+    ],
+    ids=["unbound", "configured at the caller's", "caller's at the configured", "other port", "other scheme"],
+)
+def test_neither_do_the_configured_key_and_the_callers_ever_change_places(
+    bound: tuple[str, ...], target: Target
+) -> None:
+    with pytest.raises(Misdirected):
+        VLLM(endpoint="http://gpu:8000").prepare(CALL, target, Secret(KEY, bound), FORWARDED, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Api.OpenAI.com/v1", "https://api.openai.com"),
+        ("https://api.openai.com:443/v1", "https://api.openai.com"),
+        ("HTTP://gpu:80", "http://gpu"),
+        ("http://gpu:443/v1", "http://gpu:443"),
+        ("http://[FD00::1]:8000/v1", "http://[fd00::1]:8000"),
+    ],
+)
+def test_the_origin_of_a_provider_is_written_as_engines_write_it(url: str, origin: str) -> None:
+    assert OpenAI(base_url=url).origins == (origin,)

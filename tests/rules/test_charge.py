@@ -67,6 +67,8 @@ TABLE: list[tuple[Reason, Outcome, Charge]] = [
     ("loop_detected", answer(508, code="loop_detected"), NEUTRAL),
     ("busy", kind("busy"), NEUTRAL),
     ("exhausted", kind("exhausted"), NEUTRAL),
+    ("denied", kind("denied"), NEUTRAL),
+    ("misdirected", kind("misdirected"), NEUTRAL),
     ("unservable", kind("unservable"), NEUTRAL),
     ("key_unavailable", kind("key_unavailable"), NEUTRAL),
     ("cancelled", kind("cancelled"), NEUTRAL),

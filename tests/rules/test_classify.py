@@ -85,6 +85,8 @@ NETWORK = [
     row(Outcome("cancelled", "openai"), after("cancelled")),
     row(Outcome("diverged", "openai", 200, detail="diverged"), after("diverged", repeatable=False)),
     row(Outcome("diverged", "vllm", 200, detail="began_anew"), after("diverged", repeatable=False), name="anew"),
+    row(Outcome("denied", "vllm"), Verdict("stop", "denied", repeatable=False, status=403)),
+    row(Outcome("misdirected", "openai"), after("misdirected", alert=True, repeatable=False)),
     row(Outcome("unservable", "azure"), after("unservable", repeatable=False)),
     row(Outcome("key_unavailable", "azure"), after("key_unavailable", alert=True, repeatable=False)),
 ]
@@ -389,7 +391,7 @@ def test_every_outcome_has_a_verdict_that_makes_sense(outcome: Outcome, failover
         # A caller who is refused is no sign of a sick provider, and asking again would not help.
         assert verdict.counts is None
         assert not verdict.repeatable
-        assert verdict.status in (400, 401, 413, 508)
+        assert verdict.status in (400, 401, 403, 413, 508)
     if verdict.alert:
         assert not verdict.repeatable
 

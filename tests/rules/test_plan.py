@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from ogw_asgi._rules.egress import AllowList
 from ogw_asgi._rules.plan import REMEMBERED, Catalogue, ProviderFacts, make_plan
 from ogw_asgi._values import CallOptions, Endpoint, Plan, Principal, Target, TargetName
+from ogw_asgi._wire.endpoint import read_endpoint
 from ogw_asgi.exceptions import ConfigurationError, RequestRejected
 
 ENDPOINT = Endpoint("http", "10.0.0.9", 8000)
-LISTED = {ENDPOINT}
+LISTED = AllowList.parse(["http://10.0.0.9:8000"], read_endpoint)
 
 
 def facts(name: str, **more: Any) -> ProviderFacts:
@@ -50,7 +52,7 @@ def plan(
         CallOptions("req-1", sequence, **options),
         catalogue(*providers, default=default),
         principal=principal,
-        endpoint_allowed=LISTED.__contains__,
+        guard_for=LISTED.guard,
         total_s=total_s,
     )
 
@@ -267,7 +269,7 @@ def test_what_is_remembered_of_a_sequence_is_the_same_bounded_and_nobody_elses()
             CallOptions("req-1", **options),
             book,
             principal=principal,
-            endpoint_allowed=LISTED.__contains__,
+            guard_for=LISTED.guard,
             total_s=None,
         )
 

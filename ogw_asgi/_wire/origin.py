@@ -1,0 +1,20 @@
+"""Where a URL of the operator's leads. (What callers name is read by `endpoint.py`, and far more strictly.)"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+REMEMBERED = 1024
+
+
+@lru_cache(maxsize=REMEMBERED)
+def origin_of(url: str) -> str:
+    """Scheme, host and port as `Endpoint.origin` writes them. Raises ValueError for what is no absolute http(s) URL."""
+    parts = urlsplit(url)
+    host, port = parts.hostname, parts.port
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("not an absolute http(s) URL")
+    shown = f"[{host}]" if ":" in host else host
+    default = 443 if parts.scheme == "https" else 80
+    return f"{parts.scheme}://{shown}" + ("" if port in (None, default) else f":{port}")
