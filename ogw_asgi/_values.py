@@ -6,7 +6,7 @@ otherwise; sizes are bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -115,7 +115,11 @@ class Principal:
     id: str
     providers: frozenset[str] | None = None
     models: frozenset[str] | None = None
-    endpoints: bool | tuple[str, ...] = True
+    endpoints: bool | Iterable[str] = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.endpoints, bool | str):
+            object.__setattr__(self, "endpoints", tuple(self.endpoints))
 
 
 # --- where it may go ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Literal
+from typing import Literal, cast
 
 from .._values import Endpoint, Principal, PublicHTTPS
 from ..exceptions import ConfigurationError
@@ -21,8 +21,8 @@ from .addresses import Address, Network, Place, is_never, lies_within, place_of
 Read = Callable[[str], Endpoint]
 """The strict reader of callers' endpoints, raising ValueError: one syntax for both sides."""
 
-LONGEST_PRINCIPALS = 256
-"""Lists of principals that are remembered."""
+MOST_LISTS = 256
+"""So many principals' lists are remembered."""
 
 _entry = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[^\]]*\]|[^/:\[\]]*(?:/\d+(?![^:]))?)"
@@ -145,13 +145,17 @@ class AllowList:
         """
         lists = [self.entries]
         if principal is not None and principal.endpoints is not True:
-            lists.append(_entries_of(principal.endpoints, self.read) if principal.endpoints else ())
+            # Hashable: a principal keeps its own list as a tuple.
+            lists.append(_entries_of(cast("Listed", principal.endpoints), self.read) if principal.endpoints else ())
         named = tuple(tuple(entry for entry in entries if entry.names(endpoint)) for entries in lists)
         return Guard(named, keyed and endpoint.scheme == "http") if all(named) else None
 
 
-@lru_cache(maxsize=LONGEST_PRINCIPALS)
-def _entries_of(listed: tuple[str, ...], read: Read) -> tuple[Entry, ...]:
+Listed = tuple[str | PublicHTTPS, ...]
+
+
+@lru_cache(maxsize=MOST_LISTS)
+def _entries_of(listed: Listed, read: Read) -> tuple[Entry, ...]:
     return AllowList.parse(listed, read).entries
 
 
@@ -185,11 +189,11 @@ def _parse(entry: object, read: Read) -> list[Entry]:
     elif "*" in host:
         raise ValueError("expected the asterisk of a wildcard in front of a dot, as in *.gpu.internal")
     elif "/" in host:
-        form, networks_of_host = "network", (_network(host.strip("[]")),)
+        form, held = "network", _network(host.strip("[]"))
         if networks:
             raise ValueError("expected no 'in' behind a network: addresses stand for themselves")
-        networks = networks_of_host
-        name = f"[{networks[0][0]}]" if networks[0].version == 6 else str(networks[0][0])
+        networks = (held,)
+        name = f"[{held[0]}]" if held.version == 6 else str(held[0])
     ports = [_read(f"{scheme}://{name}{_port(port)}{path}", read) for port in (found["port"], found["last"])]
     first, last = ports[0], ports[-1] if found["last"] else ports[0]
     if last.port < first.port:

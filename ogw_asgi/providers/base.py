@@ -32,6 +32,7 @@ KeySource = str | Callable[[], str | Awaitable[str]] | None
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _HEADER_VALUE = re.compile(r"[\t -~]*\Z")
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 # What the gateway itself decides, so that a provider's `headers=` cannot contradict it.
 _OURS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding", "via"}
@@ -170,7 +171,9 @@ def check_url(url: str, what: str) -> str:
         raise ConfigurationError(f"{what}: expected an absolute http(s) URL")
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # Libraries disagree about what else may stand in a host, and where it ends then.
+        host = parts.hostname or ""
+        good = parts.scheme in ("http", "https") and parts.port != 0 and bool(_HOST.fullmatch(host) or ":" in host)
     except ValueError:
         good = False
     if not good or not url.isascii() or any(char <= " " or char == "\x7f" for char in url):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+
 import anyio
 import pytest
 
+from ogw_asgi import VLLM, Gateway
+from ogw_asgi.testing import RawUpstream
 from tests.asgi.hosts import (
     EVENTS,
     PLAIN_WIRE,
@@ -20,6 +25,9 @@ from tests.asgi.hosts import (
 )
 
 pytestmark = pytest.mark.anyio
+
+SEQUENCE = "x-opengateway-failover-sequence"
+ENDPOINT = "x-opengateway-vllm-endpoint"
 
 
 @pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
@@ -93,3 +101,32 @@ async def test_a_failure_of_every_provider_is_never_a_500(way: Way) -> None:
         async with over_sockets() as (gateway, _), running(way.build(gateway, True)) as client:
             reply = await client.post(way.path, json=QUESTION, headers={"x-opengateway-failover-sequence": '["down"]'})
     assert (reply.status_code, reply.json()["error"]["attempts"][0]["provider"]) == (502, "down")
+
+
+@pytest.mark.contract("7.guard.loopback", "7.guard.one-answer", "7.key-bound")
+@pytest.mark.parametrize("engine", ["native", "httpx", "httpx2"])
+async def test_the_egress_policy_is_the_same_whichever_way_a_request_comes_in(
+    way: Way, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = socket.getaddrinfo
+
+    def look_up(name: Any, *more: Any, **options: Any) -> Any:
+        return system("127.0.0.1" if str(name).endswith(".test") else name, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with RawUpstream([PLAIN_WIRE]) as upstream:
+        port = upstream.port
+        vllm = VLLM(
+            endpoint="http://127.0.0.1:1",
+            api_key="sk-configured",
+            allowed_endpoints=[f"http://in.test:{port} in 127.0.0.0/8", f"http://out.test:{port}"],
+        )
+        gateway = Gateway(providers=[vllm], engine=engine)
+        statuses = []
+        async with running(way.build(gateway, True)) as client:
+            for host in ("in.test", "out.test", "unlisted.test", "127.0.0.1", "0x7f.1"):
+                named = {SEQUENCE: '["vllm"]', ENDPOINT: f"http://{host}:{port}"}
+                statuses.append((await client.post(way.path, json=QUESTION, headers=named)).status_code)
+    assert statuses == [201, 403, 403, 403, 400]
+    (request,) = upstream.requests
+    assert b"authorization" not in request.head.lower()

@@ -283,6 +283,7 @@ def test_a_principal_narrows_the_list_and_never_widens_it() -> None:
         "http://*.10.20",
         "http://10.0.0.7:8000 in 10.0.0.0/8",
         "http://10.20.0.0/16 in 10.0.0.0/8",
+        "http://10.20.0.0/16:8000 in 10.0.0.0/8",
         "http://10.20.0.1/16",
         "http://10.20.0.0/33",
         "http://[fd00::]/64",
