@@ -54,6 +54,7 @@ def test_every_python_block_is_one_of_those_run_here() -> None:
     assert sorted(blocks) == [
         "combined",
         "crash",
+        "endpoints",
         "middleware",
         "mount",
         "providers",
@@ -108,6 +109,16 @@ async def test_the_sdk_block_prints_the_answer_and_who_gave_it(capsys: pytest.Ca
 
 def test_the_providers_block_builds_a_gateway() -> None:
     assert repr(run("providers")["gateway"]) == "Gateway(providers=[openai, azure, azure-eu, vllm, groq])"
+
+
+@pytest.mark.anyio
+async def test_the_endpoints_block_is_a_list_that_a_gateway_takes() -> None:
+    async with Gateway(providers=[run("endpoints")["vllm"]]) as gateway, asgi_client(gateway) as client:
+        statuses = []
+        for named in ("http://10.31.0.1:8000", "http://169.254.169.254", "https://10.0.0.7", "http://0x7f.1"):
+            headers = {"x-opengateway-vllm-endpoint": named, "x-opengateway-failover-sequence": '["vllm"]'}
+            statuses.append((await client.post("/chat/completions", json=CHAT, headers=headers)).status_code)
+    assert statuses == [403, 403, 403, 400]
 
 
 def test_the_testing_block_passes() -> None:
