@@ -196,7 +196,8 @@ class Gateway:
 
     def _open(self) -> _Opened:
         # What an earlier loop had opened is dropped, not closed: its sockets belong to a loop that is gone.
-        make = partial(self._engine.make, head_bytes=self._limits.upstream_head_bytes, dialer=Dialer())
+        make = partial(self._engine.make, head_bytes=self._limits.upstream_head_bytes)
+        dialer = Dialer()
         # Who is asked in plain text alone trusts nobody.
         needed = asks_over_tls(self._providers)
         tls = self._engine.make_ssl_context() if needed else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -207,9 +208,10 @@ class Gateway:
                     provider.client, owned=False, head_bytes=self._limits.upstream_head_bytes
                 )
             else:
-                transports[name] = make(provider.ssl_context or tls)
-        # Callers' endpoints never go through a client that the user passed, and their connections are never kept.
-        guarded = make(endpoint_ssl_context(self._providers) or tls, keepalive=False)
+                transports[name] = make(provider.ssl_context or tls, dialer=dialer)
+        # Callers' endpoints never go through a client that the user passed, and their connections are never kept. A
+        # Dialer of their own: names whose servers hang, which callers choose, must not hold up the providers' names.
+        guarded = make(endpoint_ssl_context(self._providers) or tls, keepalive=False, dialer=Dialer())
 
         def transport_for(target: Target) -> Transport:
             return guarded if target.endpoint is not None else transports[target.provider]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -13,9 +14,10 @@ import anyio
 import pytest
 import trustme
 
-from ogw_asgi import Principal
+from ogw_asgi import Principal, Timeouts
 from ogw_asgi.telemetry.events import CircuitChanged, EgressDenied
 from ogw_asgi.testing import RawUpstream, Reset, http_response
+from ogw_asgi.transports._resolver import LOOK_UPS_AT_ONCE
 from tests.rules.test_addresses import NEVER
 from tests.transports.servers import certified, trusting
 
@@ -47,6 +49,8 @@ class Network:
     asked: list[str] = field(default_factory=list)
     connects: list[str] = field(default_factory=list)
     shift_s: float = 0.0
+    hangs: Callable[[str], object] = lambda host: None
+    """Called in the look-up of every name that has answers, or that nobody knows."""
 
     def later(self, seconds: float) -> None:
         """What is remembered of names has grown so much older."""
@@ -57,6 +61,10 @@ class Network:
 
     def look_up(self, system: Any, name: Any, *arguments: Any, **options: Any) -> Any:
         host = name.decode() if isinstance(name, bytes) else name
+        if isinstance(host, str):
+            hung = self.hangs(host)
+            if hung is not None:
+                raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
         answers = self.answers.get(host)
         if answers is None:
             if isinstance(host, str) and not _numeric(host):
@@ -385,3 +393,43 @@ async def test_whoever_is_denied_again_and_again_is_slowed_down_and_others_are_n
         assert_denied(await world.ask("vllm", headers={**denied, "x-who": "another"}))
         allowed = {ENDPOINT: world.upstreams["vllm"].url, "x-who": "scanner"}
         assert_answered(world, await world.ask("vllm", headers=allowed), "vllm")
+
+
+@pytest.mark.fault("F04")
+@pytest.mark.contract("7.guard.own-look-ups")
+async def test_names_of_callers_that_hang_do_not_hold_up_the_names_of_providers(
+    open_world: OpenWorld, network: Network
+) -> None:
+    """A wildcard lets callers choose names, and so the name servers that are asked."""
+    gate = threading.Event()
+    network.answers["provider.test"] = [["127.0.0.1"]]
+    hanging = threading.Semaphore(0)
+
+    def hang_for(host: str) -> object:
+        if not host.endswith(".wild.test"):
+            return None
+        hanging.release()
+        return gate.wait(10)
+
+    network.hangs = hang_for
+    try:
+        async with open_world(
+            two=Place(Good(), host="provider.test"),
+            vllm=Place(Good(), allowed_endpoints=["http://*.wild.test:9 in 127.0.0.0/8"]),
+            timeouts=Timeouts(connect_s=0.5),
+        ) as world:
+
+            async def hang(number: int) -> None:
+                async with world.asking("vllm", headers={ENDPOINT: f"http://n{number}.wild.test:9"}) as exchange:
+                    assert (await exchange.rest()).status == 504
+
+            async with anyio.create_task_group() as group:
+                for number in range(8):
+                    group.start_soon(hang, number)
+                for _ in range(LOOK_UPS_AT_ONCE):
+                    await anyio.to_thread.run_sync(hanging.acquire)
+                async with world.asking("two") as exchange:
+                    assert_answered(world, await exchange.rest(), "two")
+            gate.set()
+    finally:
+        gate.set()
