@@ -34,8 +34,8 @@ class ResponseParser:
         status, headers: of the final response, and 0 until its head is there.
         failure: why there will be no more of an answer; before the head `protocol` for what is no HTTP, else `reset`.
         complete: the whole body has come.
-        reusable: the connection may carry another request: it said so, and nothing too much has come. (But for blank lines
-            that came with the end of the answer: llhttp swallows them.)
+        reusable: the connection may carry another request: it said so, and nothing more has come (but blank lines,
+            in one piece with the answer's end: llhttp swallows those).
         received_bytes: of everything, interim responses included.
     """
 
