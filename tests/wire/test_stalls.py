@@ -1,7 +1,6 @@
-"""No body within the limits may hold everybody up where it need not: what costs most per byte, at the limit of structure.
+"""No body within the limits may hold everybody up where it need not: what costs most per byte, at a million brackets.
 
-What the standard library's parser takes for a million elements is its own, and bounded by their number; measured here is
-what comes on top of it.
+What the standard library's parser takes for a million elements is its own; measured here is what comes on top of it.
 """
 
 from __future__ import annotations
