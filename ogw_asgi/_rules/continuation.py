@@ -70,11 +70,13 @@ class Stitch:
         if self._mode == "replay":
             return self._repeat(text)
         self._held += text
-        begun = self._comparable(self._held)[: len(self._opening)]
+        # One character more than may be held decides, or how the text is cut would.
+        held = self._held[: MOST_HELD_CHARS + 1]
+        begun = self._comparable(held)[: len(self._opening)]
         begins = begun == self._opening[: len(begun)]  # or is the beginning of the beginning
-        blank = len(self._held) < len(self._blanks) and self._blanks.startswith(self._held)
+        blank = len(held) < len(self._blanks) and self._blanks.startswith(held)
         if begins or blank:  # what comes next will tell
-            if (begins and len(begun) == len(self._opening)) or len(self._held) > MOST_HELD_CHARS:
+            if (begins and len(begun) == len(self._opening)) or len(held) > MOST_HELD_CHARS:
                 self.dropped = "began_anew"
             return ""
         return self._join()

@@ -19,7 +19,10 @@ from ..exceptions import RequestRejected, bad_body
 from .fields import HOLDS_JSON, KNOWN, calls_are_text, check_fields, missing, wrong_value
 from .members import InvalidJSON, Member, read_document, read_members, read_value
 from .onepass import read_at_once
-from .structure import MEMBERS, refuse_structure, refuse_width
+from .structure import MEMBERS, refuse_structure, refuse_width, too_many_members
+
+REWRITTEN_MEMBERS = 50_000
+"""Of all messages in which something is replaced. They are read in Python; five to each of the most that are read."""
 
 _BLANKS = " \t\n\r"
 _gap = re.compile(r"[ \t\n\r,]*").match
@@ -143,11 +146,16 @@ def _message_splices(text: str, members: list[Member], values: dict[str, Any], l
     if not isinstance(messages, list) or not any(map(calls_are_text, messages)):
         return
     array = next(member for member in members if member.key == "messages")
+    read = 0
     for index, (start, end) in enumerate(elements(text, array.start)):
         message = messages[index]
         if calls_are_text(message):
             refuse_width(text[start:end].encode("utf-8"), limits)
-            for member in read_members(text, start)[0]:
+            found, _ = read_members(text, start)
+            read += len(found)
+            if read > REWRITTEN_MEMBERS:
+                raise too_many_members("The messages whose tool_calls are strings have together", REWRITTEN_MEMBERS)
+            for member in found:
                 if member.key == "tool_calls" and isinstance(member.value, str):
                     held = member.value.strip(_BLANKS)
                     path = f"messages[{index}].tool_calls"

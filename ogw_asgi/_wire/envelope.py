@@ -92,11 +92,14 @@ def without_null_error(text: str) -> str:
     """The object `text` without its members `"error": null` and their commas; `text` itself if it has none.
 
     Go's, Java's and Vercel's clients take the mere presence of the key for an error. Raises InvalidJSON, also for more
-    than `READ_MEMBERS`: they are read one by one, and megabytes of them would hold up everybody else.
+    than `READ_MEMBERS`: they are read one by one, and megabytes of them would hold up everybody else. And for an error
+    beside the null: parsers take the last of two, so with the null gone the caller's would find what ours did not.
     """
     members, _ = read_members(text, len(text) - len(text.lstrip(" \t\n\r")), most=READ_MEMBERS)
     if not any(_is_null_error(member) for member in members):
         return text
+    if any(member.key == "error" and member.value is not None for member in members):
+        raise InvalidJSON("it has an error and a null error")
     pieces: list[str] = []
     for index, member in enumerate(members):
         if _is_null_error(member):

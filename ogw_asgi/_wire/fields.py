@@ -139,9 +139,12 @@ _bias = _integer(-100, 100)
 
 def _logit_bias(value: Any, path: str) -> None:
     _object(value, path)
+    biases = value.values()
+    if set(map(type, biases)) == {int} and -100 <= min(biases) <= max(biases) <= 100:
+        return  # in C, as nearly all are; there may be a million
     for token, bias in value.items():
         # Token ids are short digits; any other name is not worth repeating.
-        _bias(bias, f"{path}.{token}" if token.isascii() and token.isalnum() and len(token) <= 20 else path)
+        _bias(bias, f"{path}.{token}" if token.isascii() and token.isdigit() and len(token) <= 20 else path)
 
 
 def _stream_options(value: Any, path: str) -> None:
@@ -154,13 +157,31 @@ def _response_format(value: Any, path: str) -> None:
     _required(value, path, "type", _string)
 
 
+_NO_PARAMETERS: dict[str, Any] = {}
+
+
 def _tools(value: Any, path: str) -> None:
     _objects(value, path)
     for index, tool in enumerate(value):
+        if _is_plain_tool(tool):
+            continue
         at = f"{path}[{index}]"
         _required(tool, at, "type", _string)
         if tool["type"] == "function":
             _required(tool, at, "function", _function)
+
+
+def _is_plain_tool(tool: dict[str, Any]) -> bool:
+    """A function with a name, and perhaps what most of them have besides."""
+    function = tool.get("function")
+    return (
+        tool.get("type") == "function"
+        and type(function) is dict
+        and type(function.get("name")) is str
+        and type(function.get("description", "")) is str
+        and type(function.get("parameters", _NO_PARAMETERS)) is dict
+        and "strict" not in function
+    )
 
 
 def _function(value: Any, path: str) -> None:

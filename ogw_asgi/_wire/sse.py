@@ -114,7 +114,7 @@ class SSEDecoder:
         self._newlines = unfinished.count(b"\n")
 
         frames: list[Event | Comment] = []
-        for block in blocks:
+        for block in filter(None, blocks):  # a flood of blank lines is skipped in C
             if len(block) > self._max_bytes or not self._read(block, frames):
                 self.too_large = True
                 break

@@ -34,7 +34,8 @@ class ResponseParser:
         status, headers: of the final response, and 0 until its head is there.
         failure: why there will be no more of an answer; before the head `protocol` for what is no HTTP, else `reset`.
         complete: the whole body has come.
-        reusable: the connection may carry another request: it said so, and not one byte too many has come.
+        reusable: the connection may carry another request: it said so, and nothing more has come (but blank lines,
+            in one piece with the answer's end: llhttp swallows those).
         received_bytes: of everything, interim responses included.
     """
 
@@ -122,6 +123,8 @@ class ResponseParser:
     def on_headers_complete(self) -> None:
         status, fields = self._parser.get_status_code(), self._fields
         if 100 <= status <= 199 and status != 101:
+            if any(_announces_a_body(name, value) for name, value in fields):
+                raise ValueError("llhttp reads a body of some of these, and it would stand in front of the answer's")
             fields.clear()
             return
         version = self._parser.get_http_version()
@@ -139,3 +142,7 @@ class ResponseParser:
         if self.status:  # else an interim response has ended
             self.complete = True
             self.reusable = self._keep and self._parser.should_keep_alive()
+
+
+def _announces_a_body(name: bytes, value: bytes) -> bool:
+    return name == b"transfer-encoding" or (name == b"content-length" and bool(value.strip(b"0")))

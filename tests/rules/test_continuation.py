@@ -248,3 +248,14 @@ def test_tokens_are_reported_or_counted_or_guessed(
     chars: int, pieces: int, reported: int | None, last_blanks: int, tokens: int
 ) -> None:
     assert tokens_of("x" * chars, pieces, reported, last_blanks) == tokens
+
+
+@pytest.mark.parametrize("more", ["x", MOST_HELD_CHARS * "\n" + "x"])
+@pytest.mark.parametrize("least", [MOST_HELD_CHARS, MOST_HELD_CHARS + 1])
+@pytest.mark.parametrize("delivered", ["  Once upon a time, there was a", "text" + 3000 * "\n"])
+def test_what_is_held_ends_at_the_same_character_however_the_text_is_cut(delivered: str, least: int, more: str) -> None:
+    new = least * "\n" + more
+    whole, cut = Stitch(delivered, "prefill"), Stitch(delivered, "prefill")
+    told = whole.feed(new), "".join(map(cut.feed, new))
+    assert told[0] == told[1]
+    assert (whole.joined, whole.dropped) == (cut.joined, cut.dropped)

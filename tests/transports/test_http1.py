@@ -186,6 +186,27 @@ def test_a_chunk_that_is_none_breaks_the_body(wire: bytes) -> None:
     assert b"hello".startswith(result.body)
 
 
+INTERIM = {
+    "a length": b"HTTP/1.1 143 X\r\ncontent-length: 9\r\n\r\ntoo large",
+    "a length, of Early Hints": b"HTTP/1.1 103 X\r\ncontent-length: 9\r\n\r\ntoo large",
+    "a length, and no body": b"HTTP/1.1 103 X\r\ncontent-length: 9\r\n\r\n",
+    "chunks": b"HTTP/1.1 143 X\r\ntransfer-encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n",
+    "chunks, of 100": b"HTTP/1.1 100 X\r\ntransfer-encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("interim", INTERIM.values(), ids=INTERIM)
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_a_body_of_an_interim_response_is_never_put_in_front_of_the_answers(interim: bytes, size: int) -> None:
+    wire = interim + OK
+    result = parse([wire[at : at + size] for at in range(0, len(wire), size)])
+    assert (result.status, result.body, result.failure, result.reusable) == (0, b"", "protocol", False)
+
+
+def test_an_interim_response_may_say_that_it_has_no_body() -> None:
+    assert parse([http_head(100, {"content-length": "0"}) + OK]).body == b"hello"
+
+
 # --- bytes beyond the end ---
 
 BEYOND = {
@@ -211,6 +232,14 @@ def test_what_comes_after_an_answer_is_not_in_it_and_costs_the_connection(
     assert (result.status, result.body, result.failure, result.complete) == (200, b"hello", None, True)
     assert not result.reusable
     assert result.headers == parse([whole]).headers
+
+
+@pytest.mark.parametrize("blank", [b"\r\n", b"\n", b"\r\n\r\n"])
+def test_blank_lines_after_an_answer_are_in_nobodys(blank: bytes) -> None:
+    """llhttp swallows them, as RFC 9112 has servers do; they say nothing, so they cost the connection only if seen."""
+    assert parse([OK + blank]) == parse([OK])
+    assert not parse([OK, blank]).reusable
+    assert parse([OK]).reusable
 
 
 def test_trailers_are_no_headers() -> None:

@@ -276,7 +276,25 @@ def test_cutting_null_errors_leaves_every_other_member_as_it_was(members: list[t
         return "{" + ("," + blank).join(f'"{key}"{blank}:{value}' for key, value in pairs) + "}"
 
     kept = [pair for pair in members if pair != ("error", "null")]
+    if len(kept) < len(members) and any(key == "error" for key, _ in kept):
+        with pytest.raises(InvalidJSON):
+            without_null_error(write(members))
+        return
     assert without_null_error(blank + write(members) + blank) == blank + write(kept) + blank
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"error":{"message":"no"},"error":null,"id":1}',
+        '{"error":null,"\\u0065rror":"no"}',
+        '{"\\u0065rror":null,"error":{"message":"no"}}',
+    ],
+)
+def test_cutting_a_null_error_never_brings_another_one_to_light(text: str) -> None:
+    """A parser takes the last of them, so with the null gone the one before it would count."""
+    with pytest.raises(InvalidJSON):
+        without_null_error(text)
 
 
 def test_many_null_errors_are_cut_in_one_pass() -> None:

@@ -1,0 +1,1 @@
+"""Bytes that nobody meant well, for everything that reads bytes: `python -m tests.fuzz --help`."""
