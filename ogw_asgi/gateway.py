@@ -23,6 +23,7 @@ from ._asgi.endpoint import Door
 from ._asgi.lifespan import serve_lifespan
 from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, listed
 from ._dispatch.admission import Admission
+from ._dispatch.aside import Aside
 from ._dispatch.clock import loop_id, this_loop
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
@@ -220,6 +221,7 @@ class Gateway:
             providers=self._providers,
             transport_for=transport_for,
             slots=Slots(self._limits.concurrency),
+            aside=Aside(),
             circuits=Admission(MemoryCircuits(self._breaker), self._timeouts, self._observers),
             timeouts=self._timeouts,
             limits=self._limits,

@@ -81,6 +81,7 @@ PROPERTIES = {
         "read_members": "wire/test_properties.py::test_members_are_what_stands_there_and_where",
     },
     "_wire.onepass": {"read_at_once": "fuzz:at_once"},
+    "_wire.patient": {"Patient": "wire/test_patient.py::test_what_is_none_is_refused_by_both_or_by_neither"},
     "_wire.prefill": {
         "can_be_continued": "wire/test_properties.py::test_nothing_but_one_plain_text_can_be_continued",
         "prefilled": "fuzz:prefill",
@@ -98,6 +99,7 @@ PROPERTIES = {
     "_wire.structure": {
         "refuse_structure": "fuzz:structure",
         "refuse_width": "fuzz:structure",
+        "takes_long": "wire/test_structure.py::test_what_takes_long_is_found_by_its_commas_escapes_and_digits",
         "too_many_members": "wire/test_properties.py::test_a_refusal_says_where_and_what_and_no_more",
     },
     "_wire.transcript": {
@@ -107,6 +109,12 @@ PROPERTIES = {
         "is_other": "wire/test_properties.py::test_looking_at_any_object_never_fails",
         "text_of": "fuzz:transcript",
         "with_text": "fuzz:transcript",
+    },
+    "_rules.addresses": {
+        "Place": VALUE,
+        "place_of": "rules/test_addresses.py::test_any_address_has_a_kind_and_lies_where_it_says",
+        "lies_within": "rules/test_addresses.py::test_a_network_lies_in_another_when_all_of_it_does",
+        "is_never": "rules/test_addresses.py::test_a_network_lies_in_another_when_all_of_it_does",
     },
     "_rules.budget": {
         "Rate": VALUE,
@@ -138,13 +146,21 @@ PROPERTIES = {
     "_rules.cooldown": {
         "cooldown_s": "rules/test_cooldown.py::test_it_is_never_shorter_than_a_second_nor_longer_than_five_minutes",
     },
-    "_rules.egress": {"AllowList": "rules/test_properties.py::test_a_list_of_origins_allows_those_and_no_others"},
+    "_rules.denials": {
+        "Denials": "rules/test_denials.py::test_nobody_is_denied_more_than_ten_times_and_one_every_six_seconds"
+    },
+    "_rules.egress": {
+        "AllowList": "rules/test_properties.py::test_a_list_of_origins_allows_those_and_no_others",
+        "Entry": "rules/test_egress.py::test_no_entry_permits_what_nobody_may_name_or_what_it_does_not_say",
+        "Guard": "rules/test_egress.py::test_no_entry_permits_what_nobody_may_name_or_what_it_does_not_say",
+    },
     "_rules.failover": {"Failover": "rules/test_failover_model.py::Requests"},
     "_rules.first_chunks": {
         "FirstChunks": "rules/test_first_chunks.py::test_it_is_the_quantile_of_the_last_hundred_whatever_came_before",
     },
     "_rules.plan": {
         "ProviderFacts": VALUE,
+        "GuardFor": VALUE,
         "Catalogue": "rules/test_properties.py::test_a_plan_asks_whom_it_may_as_it_was_told_or_is_refused",
         "make_plan": "rules/test_properties.py::test_a_plan_asks_whom_it_may_as_it_was_told_or_is_refused",
     },

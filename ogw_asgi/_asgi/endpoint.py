@@ -28,6 +28,7 @@ from .._wire.headers import (
     refuse_media,
     refuse_repeats,
 )
+from .._wire.structure import takes_long
 from ..auth.base import Authenticator, authenticate
 from ..exceptions import EndpointDenied, RequestRejected
 from ..telemetry.events import EgressDenied, Observers, RequestEnded, StreamBroken
@@ -109,7 +110,7 @@ class _Exchange:
                 reply.limit = line.limit
                 try:
                     dispatcher = await self._admit()
-                    call, plan = await self._read(line)
+                    call, plan = await self._read(dispatcher, line)
                 except RequestRejected as refusal:
                     await reply.refuse(self._denied(refusal))
                 else:
@@ -153,14 +154,17 @@ class _Exchange:
             raise
         return dispatcher
 
-    async def _read(self, line: Line) -> tuple[ChatCall, Plan]:
+    async def _read(self, dispatcher: Dispatcher, line: Line) -> tuple[ChatCall, Plan]:
         door = self._door
         self._uploading = True
         announced = announced_length(self._headers)
         body = await receive_body(self._receive, announced, door.limits, door.timeouts.upload_stall_s, line.limit)
         self._uploading = False
         self._headers = {}  # all that they say is known, and a stream may be open for an hour
-        call = read_body(body, door.limits)
+        if takes_long(body):
+            call = await dispatcher.aside.run(partial(read_body, body, door.limits, patiently=True))
+        else:
+            call = read_body(body, door.limits)
         plan = make_plan(
             call.model,
             call.stream,

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 import anyio
@@ -33,10 +34,12 @@ from .._wire.answer import encoded, media, read_answer
 from .._wire.chunks import Chunk, read_chunk
 from .._wire.retry_after import read_retry_after
 from .._wire.sse import Comment, frame, frame_comment
+from .._wire.structure import takes_long
 from ..exceptions import where
 from ..providers.base import Provider, Unservable
 from ..transports.base import Transport, TransportFailure, UpstreamResponse
 from .answer import Answer
+from .aside import Aside
 from .clock import Loop
 from .refusal import ERROR_BODY_S, error_body, said
 from .slots import Slot, Slots
@@ -75,6 +78,7 @@ class Attempt:
     limits: Limits
     connect_s: float
     loop: Loop
+    aside: Aside
     caller_key: Secret | None = None
     permits: Permits | None = None
     """Where the caller's own endpoint may be found; without it that endpoint is not asked at all."""
@@ -253,7 +257,11 @@ class Attempt:
             whole += chunk
             if len(whole) > self.limits.upstream_answer_bytes:
                 return "invalid_answer", "too_large", None
-        answer = read_answer(bytes(whole))
+        body = bytes(whole)
+        if takes_long(body):
+            answer = await self.aside.run(partial(read_answer, body, patiently=True))
+        else:
+            answer = read_answer(body)
         return ("invalid_answer", answer.no_answer, answer.error) if answer.no_answer else answer.body
 
     async def _in_time(self, read: Callable[[], Awaitable[_T]]) -> _T:

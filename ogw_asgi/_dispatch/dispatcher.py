@@ -28,6 +28,7 @@ from ..telemetry.events import Observers
 from ..transports.base import Transport
 from .admission import Admission, scope_of
 from .answer import Answer
+from .aside import Aside
 from .attempt import Attempt
 from .clock import Loop
 from .contest import Contest
@@ -59,6 +60,7 @@ class Dispatcher:
     providers: Mapping[str, Provider]
     transport_for: Callable[[Target], Transport]
     slots: Slots
+    aside: Aside
     circuits: Admission
     timeouts: Timeouts
     limits: Limits
@@ -210,6 +212,7 @@ class Dispatch(Terms):
             loop=shared.loop,
             caller_key=options.vllm_api_key if target.endpoint else None,
             permits=self._guard,
+            aside=shared.aside,
         )
         self._made += (made,)
         return made

@@ -9,19 +9,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .._values import Header, ProviderError
 from .chunks import is_error, object_choices
 from .envelope import read_error_value, without_null_error
 from .members import InvalidJSON, read_document
+from .patient import Patient
 
 NoAnswer = Literal["empty", "not_json", "not_an_object", "error_body", "no_choices"]
 Media = Literal["json", "sse", "html", "other", "none"]
 
 # Text whose escaped surrogates all stand in pairs. One possessive pass in C: a body full of escapes must not
 # cost more than its parsing did.
-_surrogates_paired = re.compile(r"(?:[^\\]++|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(?!u[dD][89a-fA-F]).)*+").fullmatch
+_paired = re.compile(r"(?:[^\\]++|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(?!u[dD][89a-fA-F]).)*+").match
+
+_SLICE = 64 << 10
+_LONGEST_ESCAPE = 12
+"""Two surrogates."""
+
+
+_LOOKED_AT = frozenset({"choices", "error", "message", "type", "code", "object"})
+_DEPTH = 3
+"""Of a large answer only its choices are looked at, and only what kind of values they are and hold."""
+
+_MOST_CHOICES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +45,16 @@ class Answer:
     error: ProviderError | None = None
 
 
-def read_answer(body: bytes) -> Answer:
-    """The judgement of a plain 2xx body; blank lines in front, DeepSeek's keep-alives, are tolerated."""
+def read_answer(body: bytes, *, patiently: bool = False) -> Answer:
+    """The judgement of a plain 2xx body; blank lines in front, DeepSeek's keep-alives, are tolerated.
+
+    `patiently`: in a thread, for a body that `structure.takes_long`, so that others have their turn meanwhile.
+    """
     if not body or body.isspace():
         return Answer(body, "empty")
     try:
         text = body.decode()
-        value = read_document(text)
+        value = _read_patiently(text) if patiently else read_document(text)
     except (UnicodeDecodeError, InvalidJSON):
         return Answer(body, "not_json")
     if ("\\ud" in text or "\\uD" in text) and not _surrogates_paired(text):
@@ -52,10 +67,27 @@ def read_answer(body: bytes) -> Answer:
     if not choices:
         return Answer(body, "no_choices", read_error_value(value))
     try:
-        relayed = without_null_error(text) if "error" in value else text
+        relayed = without_null_error(text, patiently=patiently) if "error" in value else text
     except InvalidJSON:
         return Answer(body, "not_json")
     return Answer(body if relayed is text else relayed.encode())
+
+
+def _surrogates_paired(text: str) -> bool:
+    """In slices: whoever reads in a thread gives its turn away between them."""
+    at = 0
+    while at < len(text):
+        until = min(at + _SLICE, len(text))
+        found = _paired(text, at, until)
+        end = found.end() if found is not None else at
+        if end < until and (until == len(text) or end <= until - _LONGEST_ESCAPE):
+            return False
+        at = end
+    return True
+
+
+def _read_patiently(text: str) -> Any:
+    return Patient(text, _LOOKED_AT, kept_depth=_DEPTH, most_kept=_MOST_CHOICES).read_document()
 
 
 def media(headers: Iterable[Header]) -> Media:

@@ -19,6 +19,7 @@ from ..exceptions import RequestRejected, bad_body
 from .fields import HOLDS_JSON, KNOWN, calls_are_text, check_fields, missing, wrong_value
 from .members import InvalidJSON, Member, read_document, read_members, read_value
 from .onepass import read_at_once
+from .patient import Patient
 from .structure import MEMBERS, refuse_structure, refuse_width, too_many_members
 
 REWRITTEN_MEMBERS = 50_000
@@ -45,8 +46,11 @@ class _Splice:
     name: str
 
 
-def read_body(raw: bytes, limits: Limits) -> ChatCall:
-    """The call that `raw` asks for. Raises the 400 that names the field, or what is wrong with the whole."""
+def read_body(raw: bytes, limits: Limits, *, patiently: bool = False) -> ChatCall:
+    """The call that `raw` asks for. Raises the 400 that names the field, or what is wrong with the whole.
+
+    `patiently`: in a thread, for a body that `takes_long`, so that others have their turn meanwhile.
+    """
     if not raw:
         raise bad_body("The body is empty: expected a JSON object.")
     commas = raw.count(b",")  # each look at all of a long body costs as much as much of the rest
@@ -57,12 +61,12 @@ def read_body(raw: bytes, limits: Limits) -> ChatCall:
         raise bad_body("The body is not valid UTF-8.") from None
     if commas >= MEMBERS:
         refuse_width(raw, limits, structure)
-    found = read_at_once(raw, text) if commas < limits.messages else None
+    found = read_at_once(raw, text) if commas < limits.messages and not patiently else None
     if found is not None:
         values, model_span = found
         check_fields(values)
         return _call(raw, values, model_span)
-    members = _read_object(text, limits, commas)
+    members = _read_object(text, limits, commas, patiently)
     values = _read_known(members)
     splices = list(_top_splices(members, values))
     splices += _message_splices(text, members, values, limits)
@@ -88,7 +92,13 @@ def body_for(call: ChatCall, model: str) -> bytes:
     return call.body[:start] + json.dumps(model).encode("ascii") + call.body[end:]
 
 
-def _read_object(text: str, limits: Limits, commas: int) -> list[Member]:
+def _read_object(text: str, limits: Limits, commas: int, patiently: bool) -> list[Member]:
+    patient = Patient(text, KNOWN)
+
+    def read_member(key: str, at: int) -> tuple[Any, int]:
+        refuse_many(key, at)
+        return patient.read_value(at, 1, kept=key in KNOWN)
+
     def refuse_many(key: str, at: int) -> None:
         # Element by element, for no more than the limit: to read a hundred thousand messages only to refuse them would
         # hold everybody up for as long as answering them.
@@ -103,8 +113,11 @@ def _read_object(text: str, limits: Limits, commas: int) -> list[Member]:
 
     start = len(text) - len(text.lstrip(_BLANKS))
     try:
-        # There are fewer messages than commas, so nearly every body is read once.
-        members, end = read_members(text, start, before=refuse_many if commas >= limits.messages else None)
+        if patiently:
+            members, end = read_members(text, start, read=read_member)
+        else:
+            # There are fewer messages than commas, so nearly every body is read once.
+            members, end = read_members(text, start, before=refuse_many if commas >= limits.messages else None)
     except InvalidJSON as error:
         raise bad_body(f"The body is not a JSON object: {error}.") from None
     if text[end:].strip(_BLANKS):

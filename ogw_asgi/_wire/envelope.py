@@ -13,6 +13,7 @@ from typing import Any
 
 from .._values import AttemptRecord, ProviderError
 from .members import InvalidJSON, Member, read_document, read_members
+from .patient import Patient
 from .sse import frame
 
 READ_BYTES = 64 << 10
@@ -88,14 +89,16 @@ def interruption(message: str, *, attempts: Sequence[AttemptRecord] | None = Non
     )
 
 
-def without_null_error(text: str) -> str:
+def without_null_error(text: str, *, patiently: bool = False) -> str:
     """The object `text` without its members `"error": null` and their commas; `text` itself if it has none.
 
     Go's, Java's and Vercel's clients take the mere presence of the key for an error. Raises InvalidJSON, also for more
     than `READ_MEMBERS`: they are read one by one, and megabytes of them would hold up everybody else. And for an error
     beside the null: parsers take the last of two, so with the null gone the caller's would find what ours did not.
     """
-    members, _ = read_members(text, len(text) - len(text.lstrip(" \t\n\r")), most=READ_MEMBERS)
+    patient = Patient(text, ())
+    read = (lambda _, at: patient.read_value(at, 1, kept=False)) if patiently else None
+    members, _ = read_members(text, len(text) - len(text.lstrip(" \t\n\r")), most=READ_MEMBERS, read=read)
     if not any(_is_null_error(member) for member in members):
         return text
     if any(member.key == "error" and member.value is not None for member in members):

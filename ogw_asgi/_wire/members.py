@@ -71,11 +71,17 @@ def read_document(text: str) -> Any:
 
 
 def read_members(
-    text: str, start: int = 0, *, most: int | None = None, before: Callable[[str, int], None] | None = None
+    text: str,
+    start: int = 0,
+    *,
+    most: int | None = None,
+    before: Callable[[str, int], None] | None = None,
+    read: Callable[[str, int], tuple[Any, int]] | None = None,
 ) -> tuple[list[Member], int]:
     """The members of the object whose `{` stands at `start`, in order, duplicates included, and the object's end.
 
     `before` is called with each name and the place where its value begins, before that is read: to refuse it unread.
+    `read` is called with the same, and reads it instead.
     Raises InvalidJSON, also when no object begins there, or one of more than `most` members.
     """
     if text[start : start + 1] != "{":
@@ -98,7 +104,7 @@ def read_members(
         value_start = _blanks(text, at + 1)
         if before is not None:
             before(key, value_start)
-        value, value_end = read_value(text, value_start)
+        value, value_end = read_value(text, value_start) if read is None else read(key, value_start)
         members.append(Member(key, key_start, value_start, value_end, value))
         if most is not None and len(members) > most:
             raise InvalidJSON("it has too many members")

@@ -21,6 +21,13 @@ _BLOCK = 64 << 10
 _PASSES = 3
 """Over all the brackets; then it is quicker to count."""
 
+_NEVER_LONG = 128 << 10
+_MANY_COMMAS = 25_000
+_MANY_ESCAPES = 500_000
+_MANY_DIGITS = 1 << 20
+_LONG_NUMBER = b"0" * 300
+_DIGITS = bytes(48 if chr(byte) in "0123456789" else 32 for byte in range(256))
+
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{},"'))
 _DEPTH_CHANGE = bytes.maketrans(b"[{]},", b"\x01\x01\xff\xff\x00")
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
@@ -46,6 +53,18 @@ def refuse_structure(body: bytes, limits: Limits, commas: int | None = None) -> 
             code="body_too_complex",
         )
     return structure
+
+
+def takes_long(body: bytes) -> bool:
+    """May reading this JSON keep the interpreter for more than some 20 ms? Then it is for a thread (`patient.py`).
+
+    Commas stand for values, and backslashes for escapes; numbers of thousands of digits cost their square.
+    """
+    if len(body) < _NEVER_LONG:
+        return False
+    if body.count(b",") > _MANY_COMMAS or body.count(b"\\") > _MANY_ESCAPES:
+        return True
+    return len(body) >= _MANY_DIGITS and _LONG_NUMBER in body.translate(_DIGITS)
 
 
 def refuse_width(value: bytes, limits: Limits, structure: bytes | None = None) -> None:

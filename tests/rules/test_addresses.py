@@ -6,6 +6,8 @@ import random
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ssrfguard import DEFAULT_DENIED
 
 from ogw_asgi._rules.addresses import Address, is_never, lies_within, place_of
@@ -169,3 +171,30 @@ def test_networks_in_networks() -> None:
 )
 def test_a_network_that_is_not_worth_listing(text: str, never: bool) -> None:
     assert is_never(ip_network(text)) is never
+
+
+addresses = st.ip_addresses(v=4) | st.ip_addresses(v=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(addresses)
+def test_any_address_has_a_kind_and_lies_where_it_says(address: Address) -> None:
+    place = place_of(address)
+    assert place.kind in ("never", "loopback", "private", "global")
+    assert place.within is None or address in place.within
+    assert (place.within is None) <= (place.kind in ("global", "never"))
+    if place.inner is not None:
+        assert place.kind == place_of(place.inner).kind
+    if isinstance(address, IPv4Address):
+        wrapped = place_of(IPv6Address(0xFFFF << 32 | int(address)))
+        assert (wrapped.kind, wrapped.inner) == (place.kind, address)
+
+
+@settings(max_examples=200, deadline=None)
+@given(addresses, st.integers(0, 32), addresses, st.integers(0, 32))
+def test_a_network_lies_in_another_when_all_of_it_does(one: Address, bits: int, other: Address, more: int) -> None:
+    inner, outer = (ip_network(f"{each}/{length}", strict=False) for each, length in ((one, bits), (other, more)))
+    within = lies_within(inner, outer)
+    assert within == (inner.version == outer.version and inner[0] in outer and inner[-1] in outer)
+    if is_never(inner):
+        assert place_of(inner[0]).kind == place_of(inner[-1]).kind == "never"

@@ -6,8 +6,11 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ogw_asgi._rules.egress import AllowList
+from ogw_asgi._rules.addresses import place_of
+from ogw_asgi._rules.egress import AllowList, Entry, Guard
 from ogw_asgi._values import Principal, PublicHTTPS
 from ogw_asgi._wire.endpoint import read_endpoint
 from ogw_asgi.exceptions import ConfigurationError
@@ -331,3 +334,31 @@ def test_what_is_not_a_list_of_strings_is_a_configuration_error(entries: Any) ->
 def test_ports_of_public_servers_are_ports(ports: Any) -> None:
     with pytest.raises(ValueError, match="ports"):
         PublicHTTPS(ports)
+
+
+hosts = st.sampled_from(["gpu.test", "*.gpu.test", "10.20.0.1", "10.20.0.0/16", "[fd00::/16]"])
+networks = st.sampled_from(
+    ["", " in 0.0.0.0/0 ::/0", " in 10.0.0.0/8", " in 127.0.0.0/8", " in ::ffff:0:0/96 10.0.0.0/8"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(hosts, networks, st.ip_addresses(v=4) | st.ip_addresses(v=6), st.booleans())
+def test_no_entry_permits_what_nobody_may_name_or_what_it_does_not_say(
+    host: str, network: str, address: IPv4Address | IPv6Address, keyed: bool
+) -> None:
+    try:
+        allowed = AllowList.parse([f"http://{host}:8000{network}"], read_endpoint)
+    except ConfigurationError:
+        assert network
+        assert host not in ("gpu.test", "*.gpu.test")
+        return
+    entry: Entry = allowed.entries[0]
+    permitted = Guard((allowed.entries,), keyed)(str(address))
+    assert permitted <= entry.permits(address)
+    if permitted:
+        place = place_of(address)
+        assert place.kind != "never"
+        assert place.kind != "loopback" or "127.0.0.0/8" in network
+        assert not (keyed and place.kind == "global")
+        assert place.inner is None or network

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ogw_asgi._wire.origin import origin_of
 
@@ -25,3 +27,17 @@ def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
 def test_what_leads_nowhere_has_none(url: str) -> None:
     with pytest.raises(ValueError):
         origin_of(url)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text("htps:/[]@?#.0189a-", max_size=30)
+    | st.sampled_from(["http://", "https://"]).flatmap(lambda s: st.text().map(s.__add__))
+)
+def test_any_text_has_an_origin_or_none(text: str) -> None:
+    try:
+        origin = origin_of(text)
+    except ValueError:
+        return
+    assert origin.startswith(("http://", "https://"))
+    assert origin_of(origin) == origin

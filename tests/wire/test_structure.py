@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw_asgi._values import Limits
-from ogw_asgi._wire.structure import MEMBERS, refuse_structure, refuse_width
+from ogw_asgi._wire.structure import MEMBERS, refuse_structure, refuse_width, takes_long
 from ogw_asgi.exceptions import RequestRejected
 
 LIMITS = Limits()
@@ -184,3 +184,19 @@ def test_the_measure_agrees_with_the_parsed_value(value: Any, escaped: bool) -> 
 def test_no_bytes_make_it_fail(body: bytes) -> None:
     assert verdict(body, SMALL) in ("ok", "deep", "many")
     refuse_width(body, SMALL)
+
+
+@pytest.mark.parametrize("size", [10, 200_000, 2_000_000])
+@settings(max_examples=20, deadline=None)
+@given(piece=st.sampled_from([b"a", b"1", b"1,", b"\\n", b" ", b"[", b"12345678901,"]))
+def test_what_takes_long_is_found_by_its_commas_escapes_and_digits(size: int, piece: bytes) -> None:
+    body = piece * (size // len(piece))
+    long = takes_long(body)
+    if size == 10 or piece in (b"a", b" ", b"["):
+        assert not long
+    elif b"," in piece:
+        assert long == (body.count(b",") > 25_000)
+    elif piece == b"1":
+        assert long == (size == 2_000_000)
+    else:
+        assert long == (body.count(b"\\") > 500_000)
