@@ -15,9 +15,13 @@ from .._values import Header, ProviderError
 from .chunks import is_error, object_choices
 from .envelope import read_error_value, without_null_error
 from .members import InvalidJSON, read_document
+from .structure import has_more_structure
 
-NoAnswer = Literal["empty", "not_json", "not_an_object", "error_body", "no_choices"]
+NoAnswer = Literal["empty", "not_json", "too_complex", "not_an_object", "error_body", "no_choices"]
 Media = Literal["json", "sse", "html", "other", "none"]
+
+MOST_STRUCTURE = 1_000_000
+"""Brackets, braces and commas: 32 MiB of them would hold everybody up for seconds, and take a gigabyte."""
 
 # Text whose escaped surrogates all stand in pairs. One possessive pass in C: a body full of escapes must not
 # cost more than its parsing did.
@@ -37,6 +41,8 @@ def read_answer(body: bytes) -> Answer:
     """The judgement of a plain 2xx body; blank lines in front, DeepSeek's keep-alives, are tolerated."""
     if not body or body.isspace():
         return Answer(body, "empty")
+    if has_more_structure(body, MOST_STRUCTURE):
+        return Answer(body, "too_complex")
     try:
         text = body.decode()
         value = read_document(text)

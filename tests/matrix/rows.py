@@ -102,7 +102,7 @@ ROWS: Mapping[str, Row] = {
         "201; payload byte for byte, framing LF LF",
     ),
     "F35": Row(
-        "answer nested 10^5 deep, 5,000-digit number, NaN, lone surrogate",
+        "answer nested 10^5 deep, of 3 x 10^6 brackets, 5,000-digit number, NaN, lone surrogate",
         "next, and no exception escapes; half a surrogate pair in an escape of a stream is relayed as it is",
     ),
     "F36": Row(
