@@ -86,7 +86,7 @@ ROWS: Mapping[str, Row] = {
     "F27": Row("200 empty, 204, 101, 099, 600, 999", "next, on every engine"),
     "F28": Row(
         "conflicting, signed, negative, 20-digit lengths; CL and TE; TE xchunked; bad chunk sizes and terminators; "
-        "HTTP/0.9; NUL or bare CR in a header",
+        "an interim response with a body; HTTP/0.9; NUL or bare CR in a header",
         "next; CL and TE, or the same CL twice, may be read as good; never both relayed, connection not reused",
     ),
     "F29": Row(
