@@ -16,9 +16,13 @@ from .chunks import is_error, object_choices
 from .envelope import read_error_value, without_null_error
 from .members import InvalidJSON, read_document
 from .patient import Patient
+from .structure import has_more_structure
 
-NoAnswer = Literal["empty", "not_json", "not_an_object", "error_body", "no_choices"]
+NoAnswer = Literal["empty", "not_json", "too_complex", "not_an_object", "error_body", "no_choices"]
 Media = Literal["json", "sse", "html", "other", "none"]
+
+MOST_STRUCTURE = 4_000_000
+"""Brackets, braces and commas: more than 32 MiB of log probabilities have. They bound what reading may cost."""
 
 # Text whose escaped surrogates all stand in pairs. One possessive pass in C: a body full of escapes must not
 # cost more than its parsing did.
@@ -52,6 +56,8 @@ def read_answer(body: bytes, *, patiently: bool = False) -> Answer:
     """
     if not body or body.isspace():
         return Answer(body, "empty")
+    if has_more_structure(body, MOST_STRUCTURE):
+        return Answer(body, "too_complex")
     try:
         text = body.decode()
         value = _read_patiently(text) if patiently else read_document(text)

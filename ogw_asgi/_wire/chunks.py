@@ -17,6 +17,10 @@ from .._values import ProviderError
 from .envelope import read_error, read_error_value, without_null_error
 from .members import InvalidJSON, read_document
 from .sse import is_done
+from .structure import has_more_structure
+
+MOST_STRUCTURE = 100_000
+"""Brackets, braces and commas of one event; a mebibyte of them would hold everybody up."""
 
 # Possessive, or giving back a blank would let ` null` pass as something else than null. An empty reason is
 # none: servers that write "" into every chunk would otherwise be cut off five seconds after their first.
@@ -90,6 +94,8 @@ def read_chunk(payload: bytes, *, error_event: bool = False) -> Chunk:
         return Chunk("error", payload, error=read_error(payload))
     if is_done(payload):
         return Chunk("done", payload)
+    if has_more_structure(payload, MOST_STRUCTURE):
+        return Chunk("broken", payload)
     try:
         text = payload.decode()
         value = read_document(text)

@@ -20,7 +20,7 @@ READ_BYTES = 64 << 10
 """How much of an error body is looked at: vLLM's messages can echo a caller's whole input."""
 TEXT_CHARS = 500
 """A body that is no JSON is its own message, up to here."""
-READ_MEMBERS = 64 << 10
+READ_MEMBERS = 10_000
 _NAME_CHARS = 256
 
 

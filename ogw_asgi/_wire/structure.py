@@ -67,6 +67,19 @@ def takes_long(body: bytes) -> bool:
     return len(body) >= _MANY_DIGITS and _LONG_NUMBER in body.translate(_DIGITS)
 
 
+def has_more_structure(value: bytes, most: int) -> bool:
+    """Has this JSON, a provider's, more than `most` structural characters?"""
+    if len(value) <= most or value.count(b"[") + value.count(b"{") + value.count(b",") <= most:
+        return False
+    limits = Limits(json_structure=most, json_depth=len(value))
+    try:
+        refuse_structure(value[: 4 * most], limits)  # of what is nothing else, the beginning says enough
+        refuse_structure(value, limits)
+    except RequestRejected:
+        return True
+    return False
+
+
 def refuse_width(value: bytes, limits: Limits, structure: bytes | None = None) -> None:
     """Raises the 400 `body_too_complex` for an object with more than `MEMBERS` members of its own.
 

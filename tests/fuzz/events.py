@@ -59,6 +59,8 @@ def _judge_stream(data: bytes, whole: Decoded) -> bool:
     pieces = cuts(data, rng)
     limit = rng.choice((8, 64, 200))
     assert decode(pieces) == whole
+    if b"\r" in data and len(data) < 1000:
+        assert decode([data[at : at + 1] for at in range(len(data))]) == whole
     small = decode([data], limit)
     assert decode(pieces, limit) == small, "the limit falls at the same event"
     if not whole.too_large:
@@ -290,6 +292,7 @@ _TEXTS = [
     "The quick brown fox jumps over|The quick red fox",
     "  Once upon a time, there was a\n\n |\n\n once more",
     " |   ",
+    "  Once upon a time|" + "\n" * 1030 + "there was",
     "|new",
     "old|",
     "Grüße 😀 \u00a0|\u00a0 und",
@@ -306,6 +309,6 @@ TARGETS = [
         _read_stitch,
         _judge_stitch,
         (),
-        [b"|", b"The quick ", b" ", b"\n"],
+        [b"|", b"The quick ", b" ", b"\n", b"\n" * 1030],
     ),
 ]

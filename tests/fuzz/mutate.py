@@ -133,7 +133,7 @@ class _Mutator:
         size = int(2 ** (8 + rng.random() * 8))
         if rng.getrandbits(1):
             opening, closing = rng.choice(NESTS)
-            depth = min(rng.choice((127, 128, 129, 500, 990, 1000, 1010, size)), size) // (len(opening) + len(closing))
+            depth = rng.choice((126, 127, 128, 129, 500, 990, 1000, 1010, size // (len(opening) + len(closing))))
             run = opening * depth + rng.choice((b"", b"1", b'"a"')) + closing * depth
         else:
             unit = rng.choice(RUNS if rng.getrandbits(1) else self._tokens)

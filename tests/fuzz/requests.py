@@ -50,8 +50,11 @@ BODIES = [
     '"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b "}],"max_completion_tokens":99}',
     '{"model":"m","messages":[{"role":"assistant","content":[{"type":"text","text":"so "}]}],"max_tokens":9,"n":1}',
     '{"model":"m","model":"n","messages":[{"role":"user"}]}',
+    '{"n":1,"model":"m","messages":[{"role":"user"}],"stream":true,"n":2}',
     _call % ("q", "," + ",".join(f'"k{at}":[{at}]' for at in range(40))),
     _call % ("q", ',"x":' + "[" * 140 + "]" * 140),
+    _call % ("q", ',"x":' + "[" * 128 + "]" * 128),
+    _call % ("q", ',"x":' + "[" * 127 + "]" * 127),
 ]
 _BODY_SEEDS = [text.encode() for text in BODIES]
 _BODY_TOKENS = [

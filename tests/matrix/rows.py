@@ -86,7 +86,7 @@ ROWS: Mapping[str, Row] = {
     "F27": Row("200 empty, 204, 101, 099, 600, 999", "next, on every engine"),
     "F28": Row(
         "conflicting, signed, negative, 20-digit lengths; CL and TE; TE xchunked; bad chunk sizes and terminators; "
-        "HTTP/0.9; NUL or bare CR in a header",
+        "an interim response with a body; HTTP/0.9; NUL or bare CR in a header",
         "next; CL and TE, or the same CL twice, may be read as good; never both relayed, connection not reused",
     ),
     "F29": Row(
@@ -102,7 +102,7 @@ ROWS: Mapping[str, Row] = {
         "201; payload byte for byte, framing LF LF",
     ),
     "F35": Row(
-        "answer nested 10^5 deep, 5,000-digit number, NaN, lone surrogate",
+        "answer nested 10^5 deep, of 3 x 10^6 brackets, 5,000-digit number, NaN, lone surrogate",
         "next, and no exception escapes; half a surrogate pair in an escape of a stream is relayed as it is",
     ),
     "F36": Row(

@@ -147,6 +147,7 @@ def framings(case: Case) -> Mapping[str, RawScript]:
     """What RFC 9112 does not allow, each in the way of a good answer."""
     body = payload(case.mode, "Hello")
     short = chunked(body[:1])
+    whole = framed(case, ("content-length", str(len(body))))
     return {
         "two lengths": framed(case, ("content-length", str(len(body))), ("content-length", "3")),
         "a list of two lengths": framed(case, ("content-length", f"{len(body)}, 3")),
@@ -158,6 +159,12 @@ def framings(case: Case) -> Mapping[str, RawScript]:
         "a chunk size with a sign": in_chunks(case, short, b"+5\r\nabcde\r\n"),
         "a chunk size of 21 digits": in_chunks(case, short, b"f" * 21 + b"\r\nabc"),
         "no terminator of a chunk": in_chunks(case, short, b"1\r\n  "),
+        "an interim response with a body": [http_head(143, {"content-length": "3"}), b"bad", *whole],
+        "an interim response in chunks": [
+            http_head(143, {"transfer-encoding": "chunked"}),
+            chunked(b"bad", last=True),
+            *whole,
+        ],
         "HTTP/0.9": [body, b"\r\n\r\n", Fin()],
         "NUL in a header": framed(case, ("x-a", "a\0b"), ("content-length", str(len(body)))),
         "a bare CR in a header": framed(case, ("x-a", "a\rb"), ("content-length", str(len(body)))),

@@ -89,6 +89,13 @@ async def test_a_completion_that_a_parser_stumbles_over_is_the_next_providers_tu
         assert_alone(await world.ask("one"), "invalid_answer")
 
 
+@pytest.mark.fault("F35", mode="json")
+async def test_a_completion_of_millions_of_brackets_is_the_next_providers_turn(open_world: OpenWorld) -> None:
+    body = completion("Hello").replace(b'"created":1', b'"created":[' + b"[]," * 3_000_000 + b"1]")
+    async with open_world(one=RawUpstream([as_json(body)]), two=Good(), idle=KEPT) as world:
+        assert_moved_on(world, await world.ask(), "invalid_answer")
+
+
 def first_event(value: bytes) -> bytes:
     return delta("Hello").replace(b'"created":1700000000', b'"created":' + value)
 

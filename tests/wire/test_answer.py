@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw_asgi._values import Header, ProviderError
-from ogw_asgi._wire.answer import Answer, encoded, media, read_answer
+from ogw_asgi._wire.answer import MOST_STRUCTURE, Answer, encoded, media, read_answer
 from ogw_asgi._wire.envelope import READ_MEMBERS
 
 GOOD = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
@@ -71,6 +71,8 @@ def test_a_null_error_is_cut_out_of_a_completion(before: bytes, after: bytes) ->
         pytest.param(GOOD.replace(b"hi", b"\\udf88\\ud83c"), "not_json", id="surrogates the wrong way round"),
         pytest.param(GOOD.replace(b"hi", b"\\ud83c\\ud83c\\udf88"), "not_json", id="one too many"),
         pytest.param(GOOD.replace(b"hi", b"\\\\\\ud83c"), "not_json", id="behind an escaped backslash"),
+        pytest.param(GOOD[:-1] + b',"x":[' + b"[]," * MOST_STRUCTURE + b"1]}", "too_complex", id="brackets"),
+        pytest.param(GOOD[:-1] + b',"x":[' + b'"",' * MOST_STRUCTURE + b"1]}", "too_complex", id="empty strings"),
         pytest.param(b"[]", "not_an_object", id="an array"),
         pytest.param(b"null", "not_an_object", id="null"),
         pytest.param(b'"x"', "not_an_object", id="a string"),

@@ -240,6 +240,15 @@ def test_a_message_that_is_rewritten_may_not_have_a_thousand_members() -> None:
     assert b'"tool_calls":[]' in read_body(body(messages=few), LIMITS).body
 
 
+@pytest.mark.contract("8.structure-limit")
+def test_messages_that_are_rewritten_may_not_have_50_000_members_together() -> None:
+    extra = "".join(f',"k{at}":1' for at in range(60))
+    many = ",".join(['{"role":"assistant","tool_calls":"[]"' + extra + "}"] * 900)
+    assert refused(body(messages=f"[{many}]")).code == "body_too_complex"
+    few = ",".join(['{"role":"assistant","tool_calls":"[]","content":null,"name":"n"}'] * 5_000)
+    assert read_body(body(messages=f"[{few}]"), LIMITS).body.count(b'"tool_calls":[]') == 5_000
+
+
 def json_text(value: Any) -> bytes:
     return json.dumps(value).encode()
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw_asgi._values import ProviderError
-from ogw_asgi._wire.chunks import Chunk, glance, read_chunk
+from ogw_asgi._wire.chunks import MOST_STRUCTURE, Chunk, glance, read_chunk
 from ogw_asgi._wire.envelope import READ_MEMBERS
 
 
@@ -273,3 +273,12 @@ def test_a_glance_never_misses_an_end_or_a_finish_that_parsing_would_find(value:
 def test_no_bytes_make_a_judgement_raise(payload: bytes, error_event: bool) -> None:
     assert read_chunk(payload, error_event=error_event).kind in {"broken", "error", "data", "done"}
     assert glance(payload, error_event=error_event).kind in {"broken", "error", "data", "done"}
+
+
+@pytest.mark.parametrize("value", [b"[],", b"1,", b'"",', b'{"a":1},'])
+def test_an_event_of_more_structure_than_any_answer_has_is_broken_unread(value: bytes) -> None:
+    many = chunk(choice({"content": "x"}))[:-1] + b',"x":[' + value * MOST_STRUCTURE + b"1]}"
+    assert len(many) < 1 << 20
+    assert read_chunk(many) == Chunk("broken", many)
+    text = many.replace(value * MOST_STRUCTURE, b'"' + b"[]," * MOST_STRUCTURE + b'",')
+    assert read_chunk(text).kind == "data", "what is in strings is no structure"

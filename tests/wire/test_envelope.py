@@ -298,7 +298,7 @@ def test_cutting_a_null_error_never_brings_another_one_to_light(text: str) -> No
 
 
 def test_many_null_errors_are_cut_in_one_pass() -> None:
-    assert without_null_error('{"id":1' + ',"error":null' * 50_000 + "}") == '{"id":1}'
+    assert without_null_error('{"id":1' + ',"error":null' * 9_000 + "}") == '{"id":1}'
 
 
 def test_cutting_refuses_what_is_no_object() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw_asgi._values import Limits
-from ogw_asgi._wire.structure import MEMBERS, refuse_structure, refuse_width, takes_long
+from ogw_asgi._wire.structure import MEMBERS, has_more_structure, refuse_structure, refuse_width, takes_long
 from ogw_asgi.exceptions import RequestRejected
 
 LIMITS = Limits()
@@ -174,7 +174,9 @@ def test_the_measure_agrees_with_the_parsed_value(value: Any, escaped: bool) -> 
     body = json.dumps(value, ensure_ascii=escaped).encode()
     depth, structure = measured(value)
     assert verdict(body, Limits(json_depth=depth, json_structure=structure)) == "ok"
+    assert not has_more_structure(body, structure)
     if depth:
+        assert has_more_structure(body, structure - 1)
         assert verdict(body, Limits(json_depth=depth - 1, json_structure=structure)) == "deep"
         assert verdict(body, Limits(json_depth=depth, json_structure=structure - 1)) == "many"
 
