@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from ._principal import Principal as Principal
 from ._secret import Secret as Secret
 
 Header = tuple[bytes, bytes]
@@ -85,19 +86,6 @@ class ChatCall:
 
     def without_body(self) -> ChatCall:
         return ChatCall(b"", self.model, (0, 0), self.stream, self.choices)
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is calling, and what they may use; None means no restriction.
-
-    `endpoints`: whether `x-opengateway-vllm-endpoint` may be used at all; it narrows the allow-list, never widens it.
-    """
-
-    id: str
-    providers: frozenset[str] | None = None
-    models: frozenset[str] | None = None
-    endpoints: bool = True
 
 
 # --- where it may go ----------------------------------------------------------------------------------------------
