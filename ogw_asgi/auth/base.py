@@ -70,8 +70,9 @@ async def _ask(authenticator: Authenticator, scope: MutableMapping[str, Any], li
             return found
         with anyio.move_on_after(limit_s):
             return await found
-    except RequestRejected:
-        raise
+    except RequestRejected as refusal:
+        # A host may raise the same one for all: what it remembers of those before is let go of.
+        raise refusal.with_traceback(None)  # noqa: B904 - it is the same one
     except Exception as error:
         # The host's own code has failed: without a line here nobody would ever learn where.
         logger.warning("authenticator_failed error=%s", where(error))

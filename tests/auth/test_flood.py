@@ -13,8 +13,9 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from starlette.requests import HTTPConnection
 
-from ogw_asgi import Gateway, OpenAI, bearer_tokens
+from ogw_asgi import Gateway, OpenAI, Principal, RequestRejected, bearer_tokens
 from ogw_asgi.testing import ScriptedUpstream, chat
 from tests.asgi.hosts import QUESTION, http_scope
 
@@ -53,11 +54,19 @@ class Server:
         await anyio.lowlevel.checkpoint()  # the loop's turn, as after every request
 
 
+TOKENS = bearer_tokens([TOKEN, *(f"{number:040}" for number in range(50))])
+REFUSED = RequestRejected(401, "Not you.")
+
+
+def always_refused(connection: HTTPConnection) -> Principal | None:
+    """Every raise of one exception makes its traceback longer, with the frames of all who were refused by it."""
+    raise REFUSED
+
+
 @asynccontextmanager
-async def guarded() -> AsyncIterator[Server]:
+async def guarded(authenticate: Any = TOKENS) -> AsyncIterator[Server]:
     async with ScriptedUpstream(chat()).client() as client:
-        tokens = bearer_tokens([TOKEN, *(f"{number:040}" for number in range(50))])
-        async with Gateway(providers=[OpenAI(api_key="k", client=client)], authenticate=tokens) as gateway:
+        async with Gateway(providers=[OpenAI(api_key="k", client=client)], authenticate=authenticate) as gateway:
             yield Server(gateway)
 
 
@@ -88,8 +97,9 @@ async def test_a_refusal_is_a_fraction_of_the_work_of_an_answer_and_always_the_s
         assert server.statuses == {201, 401}
 
 
-async def test_of_many_wrong_tokens_nothing_is_read_and_nothing_is_kept() -> None:
-    async with guarded() as server:
+@pytest.mark.parametrize("authenticate", [TOKENS, always_refused], ids=["tokens", "the same exception"])
+async def test_of_many_wrong_tokens_nothing_is_read_and_nothing_is_kept(authenticate: Any) -> None:
+    async with guarded(authenticate) as server:
         for number in range(200):
             await server.ask(f"wrong-{number}")
         gc.collect()
