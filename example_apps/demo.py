@@ -27,7 +27,7 @@ from starlette.routing import Mount, Route
 from example_apps._screen import Screen
 from example_apps._serving import served
 from example_apps.local_llm import MODEL_NAME, LocalModelUnavailable, curl_lines, local_llm
-from ogw_asgi import VLLM, Azure, ConfigurationError, Gateway, OpenAI, Timeouts
+from ogw_asgi import VLLM, Azure, ConfigurationError, Gateway, OpenAI, Timeouts, allow_anyone
 from ogw_asgi.testing import ScriptedUpstream, chat, dead_port, hang
 
 REAL_PROVIDERS = ("OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "VLLM_ENDPOINT")
@@ -59,7 +59,7 @@ def real_stage(model: str | None) -> Stage:
         + " ".join(f"env -u {name}" for name in found.split(", "))
         + " python -m example_apps.demo",
     )
-    return Stage(Gateway.from_env(), model or "gpt-4o-mini", remarks)
+    return Stage(Gateway.from_env(authenticate=allow_anyone), model or "gpt-4o-mini", remarks)
 
 
 @contextmanager
@@ -84,6 +84,7 @@ def played_stage(screen: Screen) -> Iterator[Stage]:
                 ],
                 failover_sequence=("openai", "azure", "vllm"),
                 timeouts=Timeouts(first_chunk_s=FIRST_CHUNK_S),
+                authenticate=allow_anyone,  # of this machine: the port is not open to others
             ),
             model=MODEL_NAME,
             cast=(

@@ -15,6 +15,7 @@ from ._asgi.lifespan import combine_lifespans
 from ._asgi.middleware import GatewayMiddleware
 from ._values import Breaker, Limits, Principal, Timeouts
 from ._version import __version__
+from .auth.anyone import allow_anyone
 from .auth.bearer import bearer_tokens
 from .exceptions import ConfigurationError, OGWError, RequestRejected
 from .gateway import Gateway
@@ -35,6 +36,7 @@ __all__ = [
     "RequestRejected",
     "Timeouts",
     "__version__",
+    "allow_anyone",
     "bearer_tokens",
     "combine_lifespans",
 ]

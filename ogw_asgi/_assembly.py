@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from . import settings
 from ._rules.egress import AllowList
 from ._rules.plan import Catalogue, GuardFor, ProviderFacts
-from ._values import PublicHTTPS
+from ._values import Endpoint, Permits, Principal, PublicHTTPS
 from ._wire.endpoint import read_endpoint
 from .exceptions import ConfigurationError
 from .providers import VLLM, Azure, OpenAI, OpenAICompatible, Provider
@@ -77,7 +77,17 @@ def guards(providers: Mapping[str, Provider]) -> GuardFor:
                 "allowed_endpoints_unused provider=%s: callers can name servers of the provider 'vllm' alone",
                 provider.name,
             )
-    return AllowList.parse(vllm.allowed_endpoints if isinstance(vllm, VLLM) else (), read_endpoint).guard
+    allowed = AllowList.parse(vllm.allowed_endpoints if isinstance(vllm, VLLM) else (), read_endpoint)
+
+    def guard(endpoint: Endpoint, principal: Principal | None, /, *, keyed: bool) -> Permits | None:
+        try:
+            return allowed.guard(endpoint, principal, keyed=keyed)
+        except ConfigurationError as error:  # an authenticator's mistake lets nobody through
+            who = principal.id if principal is not None else None
+            logging.getLogger("ogw_asgi").warning("principal_endpoints_unreadable principal=%s: %s", who, error)
+            return None
+
+    return guard
 
 
 def asks_over_tls(providers: Mapping[str, Provider]) -> bool:

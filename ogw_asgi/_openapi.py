@@ -163,9 +163,9 @@ _ERRORS = {
     408: "The upload stalled.",
     413: "The body is over the limit.",
     415: "The content type is not JSON.",
-    429: "Every attempt was rate limited.",
+    429: "Every attempt was rate limited, or the caller has as many requests in flight as it may.",
     502: "Every attempt failed.",
-    503: "Nothing could be tried, or the gateway is full.",
+    503: "Nothing could be tried, the gateway is full, or the caller could not be authenticated.",
     504: "Every attempt ran out of time.",
     508: "The request came back to this gateway.",
 }

@@ -6,10 +6,11 @@ otherwise; sizes are bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from ._principal import Principal as Principal
 from ._secret import Secret as Secret
 
 Header = tuple[bytes, bytes]
@@ -102,24 +103,6 @@ class ChatCall:
 
     def without_body(self) -> ChatCall:
         return ChatCall(b"", self.model, (0, 0), self.stream, self.choices)
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is calling, and what they may use; None means no restriction.
-
-    `endpoints`: whether `x-opengateway-vllm-endpoint` may be used at all, or entries as in `allowed_endpoints` of which
-    one must allow the endpoint as well; it narrows the operator's list, never widens it.
-    """
-
-    id: str
-    providers: frozenset[str] | None = None
-    models: frozenset[str] | None = None
-    endpoints: bool | Iterable[str] = True
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.endpoints, bool | str):
-            object.__setattr__(self, "endpoints", tuple(self.endpoints))
 
 
 # --- where it may go ----------------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ def gateway_router(gateway: Gateway, *, dependencies: Sequence[Depends] | None =
     Args:
         gateway: opened and closed with the router, whose lifespan FastAPI merges into the app's.
         dependencies: run before every route. What one refuses is the host's own answer, not the contract's envelope;
-            one that knows who is calling may put a `Principal` into `request.scope["ogw_asgi.principal"]`.
+            one that knows who is calling may put a `Principal` into `request.scope["ogw_asgi.principal"]`. None
+            there is a 401, unless the gateway's own `authenticate` knows better, and anything else a 503.
         router: whatever else `fastapi.APIRouter` takes (`prefix=`, `tags=`, ...).
     """
     routes = APIRouter(dependencies=dependencies, lifespan=gateway.lifespan, **{"tags": ["LLM gateway"], **router})

@@ -32,7 +32,7 @@ from ._version import __version__
 from ._wire.masking import Mask
 from .auth.base import Authenticator
 from .circuits.memory import MemoryCircuits
-from .exceptions import RequestRejected
+from .exceptions import ConfigurationError, RequestRejected
 from .providers import Provider
 from .telemetry.events import Observers, Sink
 from .telemetry.log import LogSink
@@ -71,7 +71,8 @@ class Gateway:
         success_status: 201 as the API page documents it, or 200 for clients that insist on it.
         models: names for `GET /models`, besides those of the providers' model maps.
         authenticate: a callable (sync or async) from the connection to a Principal, or None for nobody; see
-            `bearer_tokens`. Without it everybody who reaches the gateway may use it.
+            `bearer_tokens`. Without it everybody who reaches the gateway may use it, and a WARNING says so at start-up;
+            `allow_anyone` where that is meant.
         sinks: observers of events, besides the log.
         engine: `native` where httptools is installed (the extra `fast`), else `httpx2`, else `httpx` (`auto`); or one
             of the three by name. A provider with a `client=` of its own is asked through that client.
@@ -115,7 +116,7 @@ class Gateway:
         self._opened: _Opened | None = None
         self._entries = 0
         self._closed = False
-        self._authenticated = authenticate is not None
+        self._open_to_all = authenticate is None
         self.app = GatewayApp(
             Door(
                 open=self._dispatcher,
@@ -132,12 +133,19 @@ class Gateway:
         )
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, authenticate: Authenticator | None = None) -> Self:
         """A gateway from environment variables, with the names that the providers' own SDKs use.
 
-        `uvicorn --factory ogw_asgi:Gateway.from_env` serves it. Raises ConfigurationError, naming the variable.
+        `uvicorn --factory ogw_asgi:Gateway.from_env` serves it. `authenticate` is for hosts that know their callers;
+        it stands instead of OGW_BEARER_TOKENS. Raises ConfigurationError, naming the variable; also when there are
+        both, for one of them would be without effect.
         """
-        return cls(**settings.read_environment(os.environ if environ is None else environ))
+        arguments = settings.read_environment(os.environ if environ is None else environ)
+        if authenticate is not None:
+            if "authenticate" in arguments:
+                raise ConfigurationError("OGW_BEARER_TOKENS: the app brings an authenticate= of its own: unset it")
+            arguments["authenticate"] = authenticate
+        return cls(**arguments)
 
     # --- life cycle ---
 
@@ -247,8 +255,14 @@ class Gateway:
     def _announce(self) -> None:
         names = [describe(provider) for provider in self._providers.values()]
         logger.info("opened engine=%s providers=[%s]", self._engine.name, " ".join(names))
-        if not self._authenticated:
-            logger.info("no_authentication: everybody who reaches this gateway may use it (authenticate=...)")
+        if self._open_to_all:
+            self._open_to_all = False  # said once, however often it is opened
+            # A WARNING: without a set-up of logging it is the least that anybody sees.
+            logger.warning(
+                "no_authentication: everybody who reaches this gateway may use it, unless the app around it asks who "
+                "they are. Set OGW_BEARER_TOKENS or authenticate=bearer_tokens(...), or, if that is meant, "
+                "authenticate=allow_anyone"
+            )
 
     # --- ASGI ---
 

@@ -15,6 +15,7 @@ from dataclasses import fields, replace
 from typing import Any, cast
 
 from ._values import Breaker, Limits, StreamBreak, TargetName, Timeouts
+from .auth.base import Authenticator
 from .auth.bearer import bearer_tokens
 from .exceptions import ConfigurationError
 from .providers import VLLM, Azure, OpenAI, OpenAICompatible, Provider
@@ -153,11 +154,14 @@ def read_target(item: str) -> TargetName:
 
 
 def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments for `Gateway` that the environment holds. Empty variables count as absent.
+    """The arguments for `Gateway` that the environment holds. Empty variables count as absent, but for the tokens.
 
     Raises ConfigurationError, naming the variable. Unknown `OGW_*` names are logged once: container platforms inject
     variables of their own.
     """
+    if "OGW_BEARER_TOKENS" in environ and not environ["OGW_BEARER_TOKENS"].strip():
+        # The one that does not count as absent: a secret that failed to arrive must not open the door.
+        raise ConfigurationError("OGW_BEARER_TOKENS: is empty; unset it if everybody may use the gateway")
     env = {name: value.strip() for name, value in environ.items() if value.strip()}
     unknown = sorted(name for name in env if name.startswith("OGW_") and name not in _KNOWN)
     if unknown:
@@ -165,7 +169,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         logging.getLogger("ogw_asgi").warning("unknown_settings names=%s", ", ".join(hints))
     arguments: dict[str, Any] = {"providers": _providers(env)}
     if "OGW_FAILOVER_SEQUENCE" in env:
-        sequence = _json(env, "OGW_FAILOVER_SEQUENCE", list)
+        sequence = _json(env, "OGW_FAILOVER_SEQUENCE", list, 'an array such as ["openai", "azure"]')
         if not all(isinstance(item, str) for item in sequence):
             raise ConfigurationError("OGW_FAILOVER_SEQUENCE: expected a JSON array of strings")
         arguments["failover_sequence"] = sequence
@@ -174,7 +178,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         policy = cast(StreamBreak, env["OGW_ON_STREAM_BREAK"])
         arguments["on_stream_break"] = check_stream_break(policy, "OGW_ON_STREAM_BREAK")
     if "OGW_BEARER_TOKENS" in env:
-        arguments["authenticate"] = bearer_tokens(_tokens(env))
+        arguments["authenticate"] = _authenticator(env)
     if "OGW_SUCCESS_STATUS" in env:
         status = _integer(env, "OGW_SUCCESS_STATUS")
         arguments["success_status"] = check_success_status(status, "OGW_SUCCESS_STATUS")
@@ -260,16 +264,21 @@ def _timeouts(env: Mapping[str, str]) -> Timeouts:
     return timeouts
 
 
-def _tokens(env: Mapping[str, str]) -> Any:
-    """Tokens separated by commas, or a JSON object: principal -> array of tokens."""
-    text = env["OGW_BEARER_TOKENS"]
-    if not text.startswith("{"):
-        return [token.strip() for token in text.split(",") if token.strip()]
-    tokens = _json(env, "OGW_BEARER_TOKENS", dict)
-    for theirs in tokens.values():
-        if not isinstance(theirs, list) or not all(isinstance(token, str) for token in theirs):
-            raise ConfigurationError("OGW_BEARER_TOKENS: expected a JSON object: principal -> array of tokens")
-    return tokens
+def _authenticator(env: Mapping[str, str]) -> Authenticator:
+    """Tokens separated by commas, a JSON array of them, or a JSON object: principal -> array of tokens."""
+    name = "OGW_BEARER_TOKENS"
+    text = env[name]
+    tokens: Any = [token.strip() for token in text.split(",") if token.strip()]
+    if text.startswith(("{", "[")):
+        kind = dict if text.startswith("{") else list
+        tokens = _json(env, name, kind, "principal -> array of tokens, or an array of tokens")
+        lists = tokens.values() if isinstance(tokens, dict) else [tokens]
+        if not all(isinstance(theirs, list) and all(isinstance(token, str) for token in theirs) for theirs in lists):
+            raise ConfigurationError(f"{name}: expected a JSON object: principal -> array of tokens")
+    try:
+        return bearer_tokens(tokens)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name}: {error}") from None
 
 
 def _models(env: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -279,13 +288,12 @@ def _models(env: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return dict(models)
 
 
-def _json(env: Mapping[str, str], name: str, kind: type) -> Any:
+def _json(env: Mapping[str, str], name: str, kind: type, example: str = "an object") -> Any:
     try:
         value = json.loads(env[name])
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, kind):
-        example = 'an array such as ["openai", "azure"]' if kind is list else "an object"
         raise ConfigurationError(f"{name}: expected JSON: {example}")
     return value
 

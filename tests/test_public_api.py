@@ -26,6 +26,7 @@ DOCUMENTED = {
     "RequestRejected",
     "Timeouts",
     "VLLM",
+    "allow_anyone",
     "bearer_tokens",
     "combine_lifespans",
 }

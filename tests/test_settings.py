@@ -324,7 +324,13 @@ def test_the_environment_maps_models_per_provider() -> None:
 @pytest.mark.contract("1.unauthorized")
 @pytest.mark.parametrize(
     ("value", "token"),
-    [("sk-one-000, sk-two-000", "sk-two-000"), ('{"team-a": ["sk-one-000", "sk-two-000"]}', "sk-one-000")],
+    [
+        ("sk-one-000, sk-two-000", "sk-two-000"),
+        ('{"team-a": ["sk-one-000", "sk-two-000"]}', "sk-one-000"),
+        ('{"team-a": ["sk-one-000"], "team-b": ["sk-two-000"]}', "sk-two-000"),
+        ('["sk-one-000", "sk-two-000"]', "sk-two-000"),
+        ("sk-two-000,sha256:e2a2698b0cb804d4d6653b19a00dfe80aaf676e8bd06defc17aefbd0c5156c87", "sk-one-000"),
+    ],
 )
 async def test_the_environment_asks_for_tokens(value: str, token: str) -> None:
     with anyio.fail_after(5):
@@ -361,8 +367,20 @@ async def test_the_environment_asks_for_tokens(value: str, token: str) -> None:
         ({"OGW_BEARER_TOKENS": "{"}, "ogw_bearer_tokens"),
         ({"OGW_BEARER_TOKENS": '{"team": "sk-secret"}'}, "ogw_bearer_tokens"),
         ({"OGW_BEARER_TOKENS": '{"team": [1]}'}, "ogw_bearer_tokens"),
-        ({"OGW_BEARER_TOKENS": "sk secret"}, "bearer_tokens"),
-        ({"OGW_BEARER_TOKENS": ","}, "bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": '["sk-secret", 1]'}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": '["sk-secret"'}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": '["sk-secret", "sk-secret"]'}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": '{"team": ["sk secret"]}'}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": '{"": ["sk-secret"]}'}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": '{"team": []}'}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": "{}"}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": "sk secret"}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": "sk-secret,sk-secret"}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": "sha256:sk-secret"}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": ","}, "ogw_bearer_tokens"),
+        # A secret that failed to arrive must not open the door.
+        ({"OGW_BEARER_TOKENS": ""}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": " \n"}, "ogw_bearer_tokens"),
         ({"OGW_VLLM_ALLOWED_ENDPOINTS": "http://*.gpu:8000"}, "allowed_endpoints"),
         ({"OGW_SUCCESS_STATUS": "204"}, "ogw_success_status"),
         ({"OGW_SUCCESS_STATUS": "two hundred"}, "ogw_success_status"),

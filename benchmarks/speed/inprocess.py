@@ -6,6 +6,7 @@ python -m benchmarks.speed.inprocess gateway|bare plain|burst|drip REQUESTS
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, MutableMapping, Sequence
@@ -146,5 +147,6 @@ async def _run(who: str, kind: str, requests: int) -> None:
 if __name__ == "__main__":
     import uvloop
 
+    logging.disable(logging.WARNING)  # the gateway says at its start that nobody guards it, and here nobody need
     os.environ |= apps.settings("native", upstream=9, refusing=9)
     uvloop.run(_run(sys.argv[1], sys.argv[2], int(sys.argv[3])))

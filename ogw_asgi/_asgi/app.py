@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable
 
-from .._wire.headers import header_values, read_request_id, refuse_repeats
+from .._wire.headers import header_values, read_request_id, refuse_repeats, refuse_two_tokens
 from ..auth.base import authenticate
 from ..exceptions import RequestRejected
 from .endpoint import ChatCompletions, Door, new_request_id
@@ -45,8 +45,10 @@ class GatewayApp:
         """The models from settings, OpenAI-shaped; no provider is called."""
         try:
             await self._door.open()
-            refuse_repeats(header_values(scope["headers"]))
+            headers = header_values(scope["headers"])
+            refuse_two_tokens(headers)
             await authenticate(self._door.authenticator, scope, self._door.timeouts.authenticate_s)
+            refuse_repeats(headers)
         except RequestRejected as refusal:
             await _refuse(scope, send, refusal)
             return

@@ -27,11 +27,13 @@ from .._wire.headers import (
     read_request_id,
     refuse_media,
     refuse_repeats,
+    refuse_two_tokens,
 )
 from .._wire.structure import takes_long
 from ..auth.base import Authenticator, authenticate
 from ..exceptions import EndpointDenied, RequestRejected
 from ..telemetry.events import EgressDenied, Observers, RequestEnded, StreamBroken
+from .places import Places, overloaded
 from .receive import Receive, receive_body, too_slow
 from .send import CallerGone, Reply, Scope, Send, trail_headers
 
@@ -56,12 +58,13 @@ class Door:
 
 
 class ChatCompletions:
-    """The endpoint as an ASGI app. Nothing of a request is kept on it but how many there are."""
+    """The endpoint as an ASGI app. Nothing of a request is kept on it but how many there are, and whose."""
 
     def __init__(self, door: Door) -> None:
         self.door = door
         self.in_flight = 0
         self.denials = Denials()
+        self.places = Places()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         headers = header_values(scope["headers"])
@@ -125,6 +128,8 @@ class _Exchange:
             pass
         finally:
             self._completions.in_flight -= 1
+            if reply.place is not None:
+                reply.place.leave()
             if self._dispatch is not None:
                 at_once = self._outcome == "ok" and len(self._dispatch.attempts) == 1
                 door.observers.tell(self._ended, usual=at_once or self._outcome == "left")
@@ -138,12 +143,19 @@ class _Exchange:
         return self._dispatch
 
     async def _admit(self) -> Dispatcher:
-        """What can be said before the body: whoever is refused here need not send it."""
+        """What can be said before the body: whoever is refused here need not send it. Who is calling comes first: to
+        nobody is nothing said about what they asked for."""
         door, headers = self._door, self._headers
         try:
             dispatcher = await door.open()
+            if door.authenticator is not None:
+                refuse_two_tokens(headers)
+            principal = await authenticate(door.authenticator, self._scope, door.timeouts.authenticate_s)
+            if principal is not None:
+                self._principal = principal
+                if principal.in_flight is not None:
+                    self._reply.place = self._completions.places.take(principal, principal.in_flight)
             refuse_repeats(headers)
-            self._principal = await authenticate(door.authenticator, self._scope, door.timeouts.authenticate_s)
             self._options = read_options(
                 headers, request_id=self._request_id, limits=door.limits, header_max_s=door.timeouts.header_max_s
             )
@@ -261,18 +273,6 @@ async def _refuse(reply: Reply, refusal: RequestRejected) -> None:
 def new_request_id() -> str:
     """32 hex digits. It need only be unlike others: what cannot be guessed costs a system call."""
     return f"{random.getrandbits(128):032x}"
-
-
-def overloaded() -> RequestRejected:
-    """The 503 at the door, before the body: an answer in time is worth more than one more request in the queue."""
-    return RequestRejected(
-        503,
-        "The gateway has as many requests in flight as it takes.",
-        type="service_unavailable_error",
-        code="gateway_overloaded",
-        retry_after_s=1,
-        close=True,
-    )
 
 
 def too_many_denials(wait_s: float) -> RequestRejected:

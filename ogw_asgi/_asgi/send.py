@@ -14,6 +14,7 @@ from .._values import AttemptRecord, Header
 from .._wire.envelope import render_error
 from .._wire.forwarding import server_timing
 from ..exceptions import RequestRejected
+from .places import Place
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -42,7 +43,11 @@ class Reply:
     Attributes:
         limit: on the request's work, if it is under way: a caller that takes nothing for `send_s` is gone, and all work
             with it.
+        place: of a principal that may have so many; given back as the last message goes out, so that whoever asks one
+            after the other never meets itself.
     """
+
+    place: Place | None = None
 
     def __init__(self, scope: Scope, send: Send, request_id: str, send_s: float = 60.0) -> None:
         self.limit: Limit | None = None
@@ -190,6 +195,8 @@ class Reply:
             message["more_body"] = True
         else:
             self.ending = True
+            if self.place is not None:
+                self.place.leave()
         await self._send(message)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Literal, cast
+from typing import Literal
 
 from .._values import Endpoint, Principal, PublicHTTPS
 from ..exceptions import ConfigurationError
@@ -145,17 +145,13 @@ class AllowList:
         """
         lists = [self.entries]
         if principal is not None and principal.endpoints is not True:
-            # Hashable: a principal keeps its own list as a tuple.
-            lists.append(_entries_of(cast("Listed", principal.endpoints), self.read) if principal.endpoints else ())
+            lists.append(_entries_of(principal.endpoints, self.read) if principal.endpoints else ())
         named = tuple(tuple(entry for entry in entries if entry.names(endpoint)) for entries in lists)
         return Guard(named, keyed and endpoint.scheme == "http") if all(named) else None
 
 
-Listed = tuple[str | PublicHTTPS, ...]
-
-
 @lru_cache(maxsize=MOST_LISTS)
-def _entries_of(listed: Listed, read: Read) -> tuple[Entry, ...]:
+def _entries_of(listed: tuple[str, ...], read: Read) -> tuple[Entry, ...]:
     return AllowList.parse(listed, read).entries
 
 

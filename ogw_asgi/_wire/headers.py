@@ -30,6 +30,7 @@ HEDGE_AFTER = "x-opengateway-hedge-after"
 _PREFIX = "x-opengateway-"
 _KNOWN = (SEQUENCE, VLLM_ENDPOINT, VLLM_API_KEY, TIMEOUT, ON_STREAM_BREAK, SUCCESS_STATUS, HEDGE_AFTER)
 _ONCE = ("authorization", "content-type")
+_ONLY_ONCE = "it once, not twice"
 _NOTHING = (b"",)
 _JSON = b"application/json"
 
@@ -59,7 +60,13 @@ def refuse_repeats(values: Values) -> None:
     """Raises the 400 for a header that must not come twice and did: which one counts is anyone's guess."""
     for name, found in values.items():
         if len(found) > 1 and (name in _ONCE or name.startswith(_PREFIX)):
-            raise bad_header(_shown(name), "it once, not twice")
+            raise bad_header(_shown(name), _ONLY_ONCE)
+
+
+def refuse_two_tokens(values: Values) -> None:
+    """Raises the 400 for two Authorization headers: which of them to check? Anything else waits for the answer."""
+    if len(values.get("authorization", _NOTHING)) > 1:
+        raise bad_header("authorization", _ONLY_ONCE)
 
 
 def refuse_media(values: Values) -> None:

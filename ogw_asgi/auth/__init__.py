@@ -1,1 +1,1 @@
-"""EXTENSION: who is calling? `base` says what an authenticator is; `bearer` is the one that comes with the package."""
+"""EXTENSION: who is calling? `base` says what an authenticator is; `bearer` and `anyone` come with the package."""

@@ -17,41 +17,41 @@ Authenticator = Callable[[HTTPConnection], "Principal | None | Awaitable[Princip
 """Any callable, sync or async, that gets the connection and returns who it is, or None for nobody (401).
 
 It sees method, path, headers and whatever the host's own middleware left in the scope, never the body. One that raises
-or takes longer than `Timeouts.authenticate_s` fails closed (503). A sync one runs on the event loop: it must not block.
+or takes longer than `Timeouts.authenticate_s` fails closed (503); a `RequestRejected` is an answer and passes as it is.
+A sync one runs on the event loop: it must not block.
 """
 
 logger = logging.getLogger("ogw_asgi")
 
 SCOPE_KEY = "ogw_asgi.principal"
-"""A host that has already authenticated (a FastAPI dependency, a middleware) puts a Principal here."""
+"""A host that has already authenticated (a FastAPI dependency, a middleware) puts a Principal here.
+
+Only the host can: what a caller sends becomes other members of the scope. None is the host's word for nobody, whom the
+authenticator may still know.
+"""
+
+_UNSAID = object()
 
 
 async def authenticate(
     authenticator: Authenticator | None, scope: MutableMapping[str, Any], limit_s: float
 ) -> Principal | None:
-    """The principal of the caller whose ASGI scope this is; None when the host asked for no authentication.
+    """The principal of the caller whose ASGI scope this is; None when nobody asked for authentication.
 
-    Raises RequestRejected: 401 for nobody, 503 when the authenticator fails or hangs. Wrong and unknown tokens get the
-    same answer, byte for byte.
+    Raises RequestRejected: 401 for nobody, 503 when the authenticator fails or hangs, and when it or the host names
+    what is no principal. Wrong and unknown tokens get the same answer, byte for byte.
     """
-    given = scope.get(SCOPE_KEY)
-    if isinstance(given, Principal):
-        return given
+    found: object = scope.get(SCOPE_KEY, _UNSAID)
+    source = SCOPE_KEY
     if authenticator is None:
-        return None
-    principal: object = None
-    try:
-        with anyio.fail_after(limit_s):
-            principal = authenticator(HTTPConnection(scope))
-            if inspect.isawaitable(principal):
-                principal = await principal
-    except RequestRejected:
-        raise
-    except Exception as error:
-        # The host's own code has failed: without a line here nobody would ever learn where.
-        logger.warning("authenticator_failed error=%s", where(error))
-        raise _unavailable() from error
-    if principal is None:
+        if found is _UNSAID:
+            return None
+    elif found is _UNSAID or found is None:
+        found = await _ask(authenticator, scope, limit_s)
+        source = "authenticate"
+    if isinstance(found, Principal):
+        return found
+    if found is None:
         raise RequestRejected(
             401,
             "Missing or wrong bearer token: expected the header 'Authorization: Bearer TOKEN'.",
@@ -59,10 +59,26 @@ async def authenticate(
             code="invalid_api_key",
             close=True,
         )
-    if not isinstance(principal, Principal):
-        logger.warning("authenticator_failed returned=%s expected=Principal or None", type(principal).__name__)
-        raise _unavailable()
-    return principal
+    logger.warning("authenticator_failed source=%s found=%s expected=Principal or None", source, type(found).__name__)
+    raise _unavailable()
+
+
+async def _ask(authenticator: Authenticator, scope: MutableMapping[str, Any], limit_s: float) -> object:
+    try:
+        found: object = authenticator(HTTPConnection(scope))
+        if found is None or isinstance(found, Principal) or not inspect.isawaitable(found):
+            return found
+        with anyio.move_on_after(limit_s):
+            return await found
+    except RequestRejected as refusal:
+        # A host may raise the same one for all: what it remembers of those before is let go of.
+        raise refusal.with_traceback(None)  # noqa: B904 - it is the same one
+    except Exception as error:
+        # The host's own code has failed: without a line here nobody would ever learn where.
+        logger.warning("authenticator_failed error=%s", where(error))
+        raise _unavailable() from error
+    logger.warning("authenticator_failed error=no answer within %g s", limit_s)
+    raise _unavailable()
 
 
 def _unavailable() -> RequestRejected:

@@ -212,16 +212,6 @@ async def test_a_principal_that_a_dependency_sets_is_the_gateways(
 
 
 @anyio_test
-async def test_what_is_no_principal_in_the_scope_is_not_believed() -> None:
-    async def user(request: Request) -> None:
-        request.scope["ogw_asgi.principal"] = {"id": "ada"}
-
-    async with in_process(authenticate=lambda connection: None) as (gateway, _):
-        async with running(app_of(gateway, dependencies=[Depends(user)])) as client:
-            assert (await client.post(PATH, json=QUESTION)).status_code == 401
-
-
-@anyio_test
 async def test_a_dependency_with_yield_ends_after_the_answer() -> None:
     log: list[str] = []
 

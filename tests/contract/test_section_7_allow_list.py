@@ -7,8 +7,9 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.requests import HTTPConnection
 
-from ogw_asgi import VLLM, ConfigurationError, Gateway, OpenAI
+from ogw_asgi import VLLM, ConfigurationError, Gateway, OpenAI, Principal
 from ogw_asgi.testing import (
     RawUpstream,
     ScriptedUpstream,
@@ -181,3 +182,35 @@ async def test_of_two_endpoints_that_are_allowed_only_the_named_one_is_called() 
         async with gateway_of(vllm=using(inside, allowed_endpoints=[first.url, second.url])) as world:
             assert (await world.post(headers=naming(second.url))).status_code == 201
         assert (first.connections, second.connections, len(inside.requests)) == (0, 1, 0)
+
+
+@pytest.mark.contract("7.guard.principal")
+async def test_a_principals_list_narrows_the_operators_and_one_that_cannot_be_read_allows_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with RawUpstream([ANSWER]) as server:
+        lists = {
+            "same": [server.url],
+            "narrower": [f"http://127.0.0.1:{server.port}"],
+            "other": ["http://10.0.0.7"],
+            "none": [],
+            "unreadable": ["http://user:hunter2@127.0.0.1"],
+        }
+
+        def authenticate(connection: HTTPConnection) -> Principal:
+            who = connection.headers["x-who"]
+            return Principal(who, endpoints=lists[who])
+
+        gateway = Gateway(providers=[VLLM(allowed_endpoints=["http://127.0.0.0/8:1-65535"])], authenticate=authenticate)
+        call: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+        statuses = {}
+        with anyio.fail_after(5):
+            async with gateway, asgi_client(gateway) as client:
+                for who in lists:
+                    headers = naming(server.url) | {"x-who": who}
+                    statuses[who] = (await client.post("/chat/completions", headers=headers, json=call)).status_code
+    assert statuses == {"same": 201, "narrower": 201, "other": 403, "none": 403, "unreadable": 403}
+    told = [record.getMessage() for record in caplog.records if "principal_endpoints_unreadable" in record.getMessage()]
+    assert len(told) == 1
+    assert "principal=unreadable" in told[0]
+    assert "hunter2" not in caplog.text

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ BY_CODE = {
     "all_attempts_failed": Case(502, providers={"openai": error(500, code=7), "azure": error(401)}),
     "timeout": Case(504, headers={"x-opengateway-timeout": "30"}, providers={"openai": hang()}),
 }
-IN_TESTS_OF_THEIR_OWN = {"gateway_closed", "gateway_overloaded", "stream_interrupted"}
+IN_TESTS_OF_THEIR_OWN = {"gateway_closed", "gateway_overloaded", "principal_overloaded", "stream_interrupted"}
 TO_NOBODY = {"client_disconnected"}
 
 
@@ -197,6 +198,20 @@ async def test_a_closed_and_an_overloaded_gateway_speak_openais_envelope() -> No
     for reply, code in [(overloaded, "gateway_overloaded"), (closed, "gateway_closed")]:
         assert (reply.status_code, reply.json()["error"]["code"]) == (503, code)
         check_envelope(reply.json())
+
+
+@pytest.mark.contract("1.rate-limited.in-flight", "6.envelope.shape")
+async def test_a_principals_own_limit_speaks_openais_envelope() -> None:
+    release = SharedEvent()
+    upstream = ScriptedUpstream(hold(chat(), until=release))
+    async with gateway_of(openai=upstream, **permitted(in_flight=1)) as world:
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(world.post, headers=BEARER))
+            await upstream.wait_for_requests()
+            reply = await world.post(headers=BEARER)
+            release.set()
+    assert (reply.status_code, reply.json()["error"]["code"]) == (429, "principal_overloaded")
+    check_envelope(reply.json())
 
 
 @pytest.mark.contract("5.error-event", "5.frame.no-other-fields")

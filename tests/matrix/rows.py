@@ -164,7 +164,8 @@ ROWS: Mapping[str, Row] = {
         "decided by the server in front of the gateway; later work",
     ),
     "F61": Row(
-        "token absent, malformed, wrong, near-miss, revoked", "401, equal bodies, body unread, WWW-Authenticate"
+        "token absent, malformed, wrong, near-miss, revoked",
+        "401 whatever was asked for, equal bodies, body unread, WWW-Authenticate",
     ),
     "F62": Row(
         "10^4 calls with a limit of 1 ms by one caller", "that caller's 504s alone; shared breakers stay closed"
@@ -239,9 +240,13 @@ ROWS: Mapping[str, Row] = {
     "P06": Row("file descriptors used up", "503 or next; the process lives and recovers within 1 s"),
     "P07": Row("the host blocks the loop for 500 ms", "no false timeout when data already waits"),
     "P08": Row("every breaker open", "exactly one attempt, further ones by budget alone"),
-    "P09": Row("in-flight limit passed", "503 `gateway_overloaded`, retry-after, within 10 ms, body unread"),
+    "P09": Row(
+        "in-flight limit passed: the gateway's, one principal's",
+        "503 `gateway_overloaded` within 10 ms, 429 `principal_overloaded`; retry-after, body unread; room at its end",
+    ),
     "P10": Row(
-        "authenticate raises or hangs; a sink raises", "503, fails closed, in time; sinks never touch the request"
+        "authenticate raises, hangs or names no principal; a sink raises",
+        "503, fails closed, in time; sinks never touch the request",
     ),
     "P11": Row("opened lazily, opening cancelled, reopened, two gateways, two loops in turn", "works; nothing shared"),
 }

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ogw_asgi import Limits, Timeouts
+from ogw_asgi import Limits, Principal, Timeouts
 from ogw_asgi.telemetry.events import Event
 from ogw_asgi.testing import Hang, OnAccept, RawUpstream, Reset, SharedEvent, Wait
 
@@ -35,6 +35,14 @@ async def at_the_door(world: World) -> Reply:
         reply = await exchange.rest()
         world.received.append(bytes(exchange.raw).decode("latin-1"))
         return reply
+
+
+def assert_too_many(reply: Reply) -> None:
+    assert (reply.status, reply.ended) == (429, True)
+    assert (reply.error["code"], reply.error["type"]) == ("principal_overloaded", "rate_limit_error")
+    assert (reply.header("retry-after"), reply.header("retry-after-ms")) == ("1", "1000")
+    assert reply.header("connection") == "close"
+    assert reply.header("x-opengateway-attempts") is None
 
 
 def assert_unavailable(reply: Reply, code: str) -> None:
@@ -81,6 +89,33 @@ async def test_callers_who_leave_make_room(open_world: OpenWorld) -> None:
         assert_answered(world, await world.ask("two"), "two")
 
 
+def named(connection: Any) -> Principal:
+    return Principal(connection.headers.get("x-who", "somebody"), in_flight=1)
+
+
+@pytest.mark.fault("P09")
+@pytest.mark.parametrize("way", ["answered", "fin"])
+async def test_one_principals_limit_is_its_own_and_there_is_room_when_a_request_ends(
+    open_world: OpenWorld, case: Case, way: Any
+) -> None:
+    gate = SharedEvent()
+    held = RawUpstream([Wait(gate), good(case.mode)]) if way == "answered" else RawUpstream([Hang()])
+    async with open_world(one=held, two=Good(), idle=["one", "two"], authenticate=named) as world:
+        async with world.asking("one", headers={"x-who": "somebody"}) as exchange:
+            await held.wait_for_requests(1)
+            assert_too_many(await at_the_door(world))
+            async with world.asking("two", headers={"x-who": "another"}) as other:
+                assert_answered(world, await other.rest(), "two")
+            if way == "answered":
+                gate.set()
+                assert_answered(world, await exchange.rest(), "one", text="Hello")
+            else:
+                exchange.leave(way)
+        assert_answered(world, await world.ask("two"), "two")
+        assert len(world.gateway.app.completions.places) == 0
+        assert world.calls() == {"one": 1, "two": 2}
+
+
 # --- P10 --------------------------------------------------------------------------------------------------------------
 
 SECRET = "a-secret-of-the-hosts"
@@ -103,7 +138,11 @@ def answering_nonsense(connection: Any) -> Any:
     return SECRET
 
 
-AUTHENTICATORS = [raising, raising_later, hanging, answering_nonsense]
+async def answering_nonsense_later(connection: Any) -> Any:
+    return {"id": SECRET}
+
+
+AUTHENTICATORS = [raising, raising_later, hanging, answering_nonsense, answering_nonsense_later]
 
 
 @pytest.mark.fault("P10")

@@ -139,6 +139,10 @@ UNAUTHORIZED: dict[str, list[tuple[str, str]]] = {
     "in capitals": [("authorization", f"Bearer {TOKEN.upper()}")],
     "latin-1": [("authorization", f"Bearer {TOKEN}\xe9")],
     "revoked": [("authorization", f"Bearer {REVOKED}")],
+    "asking for what is not there": [(SEQUENCE, '["nobody"]'), ("authorization", "Bearer wrong")],
+    "asking twice": [(TIMEOUT, "1"), (TIMEOUT, "2"), ("authorization", "Bearer wrong")],
+    "with a typo": [("x-opengateway-timeouts", "1")],
+    "of no JSON": [("content-type", "text/plain")],
 }
 
 

@@ -31,6 +31,7 @@ from ogw_asgi import (
     Principal,
     RequestRejected,
     Timeouts,
+    allow_anyone,
     bearer_tokens,
     combine_lifespans,
 )
@@ -116,6 +117,13 @@ for authenticator in (
     bearer_tokens(f"token-{number}" for number in range(3)),
 ):
     Gateway(authenticate=authenticator)
+Gateway(authenticate=allow_anyone)
+assert_type(Gateway.from_env(authenticate=authenticate_later), Gateway)
+assert_type(Gateway.from_env({}, authenticate=lambda connection: None), Gateway)
+
+limited = Principal("team-c", providers=["openai"], models={"gpt-4o", "gpt-4o-mini"}, endpoints=True, in_flight=20)
+assert_type(limited.providers, frozenset[str] | None)
+assert_type(limited.in_flight, int | None)
 
 
 # --- hosts ---

@@ -14,6 +14,7 @@ from ogw_asgi._wire.headers import (
     header_values,
     read_options,
     refuse_repeats,
+    refuse_two_tokens,
 )
 from ogw_asgi.exceptions import RequestRejected
 
@@ -111,6 +112,16 @@ def test_other_headers_may_be_sent_twice() -> None:
     headers: list[Header] = [(b"via", b"a"), (b"via", b"b"), (b"accept", b"c"), (b"accept", b"c")]
     refuse_repeats(header_values([*headers, *((name.encode(), b"") for name in ALL)]))
     assert options(*((name.decode(), value) for name, value in headers)) == CallOptions(request_id="r-1")
+
+
+def test_two_tokens_are_refused_before_all_else_and_nothing_else_is() -> None:
+    with pytest.raises(RequestRejected) as refused:
+        refuse_two_tokens(header_values([(b"Authorization", b"Bearer a"), (b"authorization", b"Bearer a")]))
+    assert (refused.value.status, refused.value.param) == (400, "authorization")
+    refuse_two_tokens(header_values([]))
+    refuse_two_tokens(
+        header_values([(b"authorization", b"Bearer a, Bearer b"), *[(b"x-opengateway-timeout", b"1")] * 2])
+    )
 
 
 @pytest.mark.contract("2.names.unknown")
