@@ -25,6 +25,7 @@ from .._wire.headers import (
     read_request_id,
     refuse_media,
     refuse_repeats,
+    refuse_two_lengths,
 )
 from ..auth.base import Authenticator, authenticate
 from ..exceptions import RequestRejected
@@ -138,6 +139,7 @@ class _Exchange:
         door, headers = self._door, self._headers
         try:
             dispatcher = await door.open()
+            refuse_two_lengths(headers)
             refuse_repeats(headers)
             self._principal = await authenticate(door.authenticator, self._scope, door.timeouts.authenticate_s)
             self._options = read_options(

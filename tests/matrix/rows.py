@@ -159,9 +159,11 @@ ROWS: Mapping[str, Row] = {
         "400 names the header, never echoes a key",
     ),
     "F60": Row(
-        "smuggling table",
-        "the provider's log holds none or exactly one request",
-        "decided by the server in front of the gateway; later work",
+        "requests that try to be two (CL.TE, TE.CL, TE.TE, CL.0, chunk sizes and extensions, trailers, line ends, "
+        "targets, versions, pipelines, upgrades), and values that try to be lines, raw to uvicorn with h11 and with "
+        "httptools, granian and hypercorn",
+        "the provider gets the honest requests or none, byte for byte as a good caller's; no 500, no hang (what each "
+        "server says: docs/servers.md)",
     ),
     "F61": Row(
         "token absent, malformed, wrong, near-miss, revoked", "401, equal bodies, body unread, WWW-Authenticate"
@@ -222,12 +224,15 @@ ROWS: Mapping[str, Row] = {
                 "caller's endpoint without a key among others",
                 "certificate for another name; http entry asked as https",
                 "two callers, same endpoint",
-                "the endpoint is the gateway itself",
-                "10^5 distinct endpoints",
             ],
             start=1,
         )
     },
+    "E09": Row(
+        "the endpoint is the gateway itself, directly or through a second one; so is a configured provider",
+        "508 `loop_detected`, nobody else asked, not to be repeated; three gateways in a row are no loop, four are",
+    ),
+    "E10": Row("10^5 distinct endpoints", "denied, or its own connection", EGRESS),
     # --- the process ----------------------------------------------------------------------------------------
     "P01": Row(
         "SIGTERM with live streams, with grace enough and too short",
