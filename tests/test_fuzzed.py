@@ -67,6 +67,8 @@ PROPERTIES = {
     "_wire.headers": {
         "header_values": "fuzz:headers",
         "refuse_repeats": "fuzz:headers",
+        "refuse_two_lengths": "fuzz:headers",
+        "refuse_two_tokens": "fuzz:headers",
         "refuse_media": "fuzz:headers",
         "announced_length": "fuzz:headers",
         "read_request_id": "fuzz:headers",

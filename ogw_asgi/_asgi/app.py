@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable
 
-from .._wire.headers import header_values, read_request_id, refuse_repeats, refuse_two_tokens
+from .._wire.headers import header_values, read_request_id, refuse_repeats, refuse_two_lengths, refuse_two_tokens
 from ..auth.base import authenticate
 from ..exceptions import RequestRejected
 from .endpoint import ChatCompletions, Door, new_request_id
@@ -46,6 +46,7 @@ class GatewayApp:
         try:
             await self._door.open()
             headers = header_values(scope["headers"])
+            refuse_two_lengths(headers)
             refuse_two_tokens(headers)
             await authenticate(self._door.authenticator, scope, self._door.timeouts.authenticate_s)
             refuse_repeats(headers)
@@ -60,6 +61,11 @@ class GatewayApp:
     async def _other_method(self, scope: Scope, send: Send, allow: str) -> None:
         if scope["method"] != "OPTIONS":
             await _refuse(scope, send, wrong_method(allow))
+            return
+        try:
+            refuse_two_lengths(header_values(scope["headers"]))
+        except RequestRejected as refusal:
+            await _refuse(scope, send, refusal)
             return
         try:
             await _reply(scope, send).empty(204, [(b"allow", allow.encode("ascii"))])

@@ -27,6 +27,7 @@ from .._wire.headers import (
     read_request_id,
     refuse_media,
     refuse_repeats,
+    refuse_two_lengths,
     refuse_two_tokens,
 )
 from .._wire.structure import takes_long
@@ -148,6 +149,7 @@ class _Exchange:
         door, headers = self._door, self._headers
         try:
             dispatcher = await door.open()
+            refuse_two_lengths(headers)
             if door.authenticator is not None:
                 refuse_two_tokens(headers)
             principal = await authenticate(door.authenticator, self._scope, door.timeouts.authenticate_s)

@@ -69,6 +69,18 @@ def refuse_two_tokens(values: Values) -> None:
         raise bad_header("authorization", _ONLY_ONCE)
 
 
+def refuse_two_lengths(values: Values) -> None:
+    """Raises the 400 for a body whose end is told in two ways, and ends the connection.
+
+    A proxy in front may go by the one and the server by the other: what is the rest of the body to the first is a
+    request to the second (RFC 9112, 6.1). h11, and so uvicorn and hypercorn, let it through.
+    """
+    if "transfer-encoding" in values and "content-length" in values:
+        refusal = bad_header("content-length", "none beside transfer-encoding")
+        refusal.close = True
+        raise refusal
+
+
 def refuse_media(values: Values) -> None:
     """Raises the 415 unless the body is announced as plain, uncompressed JSON."""
     media_type = values.get("content-type", _NOTHING)[0]

@@ -172,6 +172,38 @@ async def test_a_header_that_comes_twice_is_a_400_that_names_it(header: str, sec
         assert world.calls() == []
 
 
+@pytest.mark.contract("2.two-lengths")
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/chat/completions"), ("OPTIONS", "/chat/completions"), ("GET", "/models")]
+)
+async def test_two_ways_to_say_where_the_body_ends_are_a_400_and_the_end_of_the_connection(
+    method: str, path: str
+) -> None:
+    """Raw, because no client says both."""
+    messages: list[dict[str, Any]] = []
+    framing = [(b"transfer-encoding", b"chunked"), (b"content-length", b"2")]
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "headers": [(b"content-type", b"application/json"), *framing],
+    }
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body was asked for")
+
+    async def send(message: Any) -> None:
+        messages.append(dict(message))
+
+    async with gateway_of(openai=ScriptedUpstream(chat())) as world:
+        await world.gateway(scope, receive, send)
+        assert messages[0]["status"] == 400
+        assert (b"connection", b"close") in messages[0]["headers"]
+        assert b'"code":"invalid_header"' in messages[1]["body"]
+        assert b'"param":"content-length"' in messages[1]["body"]
+        assert world.calls() == []
+
+
 @pytest.mark.contract("2.names.unknown")
 @pytest.mark.parametrize(
     "name", ["x-opengateway-failover-sequnce", "x-opengateway-failover", "x-opengateway-", "X-OpenGateway-Time-Out"]

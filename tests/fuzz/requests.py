@@ -20,6 +20,8 @@ from ogw_asgi._wire.headers import (
     read_request_id,
     refuse_media,
     refuse_repeats,
+    refuse_two_lengths,
+    refuse_two_tokens,
 )
 from ogw_asgi._wire.onepass import read_at_once
 from ogw_asgi._wire.prefill import LIMITS as TOKEN_LIMITS
@@ -315,6 +317,8 @@ _HeadersRead = tuple[CallOptions, int | None]
 
 def _read_headers(data: bytes) -> _HeadersRead:
     values = header_values(header_lines(data))
+    refuse_two_lengths(values)
+    refuse_two_tokens(values)
     refuse_repeats(values)
     request_id = read_request_id(values)
     options = read_options(values, request_id=request_id or "new", limits=LIMITS, header_max_s=3600.0)

@@ -31,7 +31,6 @@ class Row:
 
 
 REDIS = "shared breaker state comes with a later release"
-EGRESS = "what holds today for endpoints that callers name: tests/contract/test_section_7_*.py; the rest is later work"
 
 ROWS: Mapping[str, Row] = {
     # --- before a provider has read the request -------------------------------------------------------------
@@ -159,9 +158,11 @@ ROWS: Mapping[str, Row] = {
         "400 names the header, never echoes a key",
     ),
     "F60": Row(
-        "smuggling table",
-        "the provider's log holds none or exactly one request",
-        "decided by the server in front of the gateway; later work",
+        "requests that try to be two (CL.TE, TE.CL, TE.TE, CL.0, chunk sizes and extensions, trailers, line ends, "
+        "targets, versions, pipelines, upgrades), and values that try to be lines, raw to uvicorn with h11 and with "
+        "httptools, granian and hypercorn",
+        "the provider gets the honest requests or none, byte for byte as a good caller's; no 500, no hang (what each "
+        "server says: docs/servers.md)",
     ),
     "F61": Row(
         "token absent, malformed, wrong, near-miss, revoked",
@@ -224,7 +225,10 @@ ROWS: Mapping[str, Row] = {
     "E06": Row("caller's endpoint with and without a key among others", "each key at its own origin alone"),
     "E07": Row("certificate for another name; https entry asked as http", "next, nothing but a handshake sent; 403"),
     "E08": Row("two callers, same endpoint", "two connections, each with its own key"),
-    "E09": Row("the endpoint is the gateway itself", "508", EGRESS),
+    "E09": Row(
+        "the endpoint is the gateway itself, directly or through a second one; so is a configured provider",
+        "508 `loop_detected`, nobody else asked, not to be repeated; three gateways in a row are no loop, four are",
+    ),
     "E10": Row("10^5 distinct endpoints", "at most 1,000 entries of each kind are kept"),
     # --- the process ----------------------------------------------------------------------------------------
     "P01": Row(

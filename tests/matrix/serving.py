@@ -39,8 +39,11 @@ class Watched:
 
 
 @asynccontextmanager
-async def served(app: Any, **settings: Any) -> AsyncIterator[int]:
-    """Serves the app until the block is left, and yields its port. `settings` are hypercorn's."""
+async def served(app: Any, *, on: socket.socket | None = None, **settings: Any) -> AsyncIterator[int]:
+    """Serves the app until the block is left, and yields its port. `settings` are hypercorn's.
+
+    `on`: a listening socket for an app whose port had to be known before; it stays the caller's.
+    """
     over, up = anyio.Event(), anyio.Event()
 
     async def telling(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -51,7 +54,7 @@ async def served(app: Any, **settings: Any) -> AsyncIterator[int]:
 
         await app(scope, receive, tell if scope["type"] == "lifespan" else send)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) if on is None else on.dup() as listener:
         config = Config()
         # Hypercorn owns and closes a descriptor that it is given.
         port, config.bind = listener.getsockname()[1], [f"fd://{listener.dup().detach()}"]

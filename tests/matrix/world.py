@@ -15,6 +15,7 @@
 - `world.ask("two", "one", timeout_ms=100, headers={...}, n=2)` asks with this sequence, these headers and these members
   of the body; `world.asking(...)` is the same bit by bit (caller.py); `world.port` is for callers of the test's own.
 - `host=` makes the app that is served from the gateway (which it must open); `path=` asks elsewhere than at the root.
+  `on=` is a listening socket, for a gateway whose port had to be known before.
 - The server is hypercorn on the loop of the test (asyncio, uvloop, trio). What the app raises fails the test.
 
 The STANDING CHECKS ("R" in the matrix) run by themselves. After each `ask`, and whenever `asking` is left, as soon as
@@ -29,6 +30,7 @@ unraisable, or left to the loop's exception handler.
 from __future__ import annotations
 
 import inspect
+import socket
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Set
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -191,6 +193,7 @@ async def world_of(
     limit_s: float = 5,
     idle: Collection[str] = ("two", "three"),
     host: Callable[[Gateway], Any] | None = None,
+    on: socket.socket | None = None,
     **arguments: Any,
 ) -> AsyncIterator[World]:
     """Opens a world; see the module. All that happens in the block may take `limit_s`."""
@@ -206,7 +209,7 @@ async def world_of(
                 events: list[Event] = []
                 gateway = _gateway(cast, settings, events, case)
                 app = Watched(gateway if host is None else host(gateway))
-                port = await stack.enter_async_context(served(app))
+                port = await stack.enter_async_context(served(app, on=on))
                 world = World(
                     case=case,
                     port=port,

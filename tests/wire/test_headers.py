@@ -14,6 +14,7 @@ from ogw_asgi._wire.headers import (
     header_values,
     read_options,
     refuse_repeats,
+    refuse_two_lengths,
     refuse_two_tokens,
 )
 from ogw_asgi.exceptions import RequestRejected
@@ -371,3 +372,21 @@ def test_the_schema_of_hedge_after_and_its_reader_agree(value: str, valid: bool)
         assert options((HEDGE, value)).hedge_after_s == int(value) / 1000
     else:
         refused((HEDGE, value))
+
+
+# --- where the body ends ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [b"0", b"5", b""])
+@pytest.mark.parametrize("coding", [b"chunked", b"identity", b""])
+def test_two_ways_to_say_where_the_body_ends_end_the_connection(length: bytes, coding: bytes) -> None:
+    with pytest.raises(RequestRejected) as caught:
+        refuse_two_lengths(header_values([(b"Content-Length", length), (b"Transfer-Encoding", coding)]))
+    refusal = caught.value
+    assert (refusal.status, refusal.code, refusal.param) == (400, "invalid_header", "content-length")
+    assert refusal.close
+
+
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"5")], [(b"transfer-encoding", b"chunked")]])
+def test_one_way_to_say_it_is_good(headers: list[Header]) -> None:
+    refuse_two_lengths(header_values(headers))
