@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from ogw_asgi.testing import RawUpstream, http_response
 from ogw_asgi.testing.encoding import json_bytes
 from tests.leaks.heartbeat import heartbeat
 
-from .world import Good, OpenWorld
+from .selection import Case
+from .wire import JSON, completion
+from .world import Good, OpenWorld, World
 
 pytestmark = pytest.mark.anyio
 
@@ -92,3 +95,62 @@ async def assert_refused(open_world: OpenWorld, body: bytes, code: str) -> None:
         assert reply.header("x-opengateway-attempts") is None
         assert world.calls() == {"one": 0, "two": 0}
         assert min(held_s) <= 0.1
+
+
+BOTH_LOOPS = [Case("native", "asyncio", "json"), Case("native", "trio", "json")]
+"""Engines have no part in it."""
+
+LARGE = {
+    "half a million empty arrays": with_member(b'"x":[' + b"[]," * 490_000 + b"[]]"),
+    "half a million keys": with_member(b'"x":{' + b",".join(b'"%d":1' % number for number in range(490_000)) + b"}"),
+    "numbers with a point": with_member(b'"x":[' + b"1.234567890123456," * 800_000 + b"1]"),
+    "numbers of 4,000 digits": with_member(b'"x":[' + (b"1" * 4000 + b",") * 4000 + b"1]"),
+    "16 MB of escapes": WELL.replace(b"Hi", b"\\n" * 8_000_000),
+    "100,000 tools": with_member(
+        b'"tools":[' + b",".join([b'{"type":"function","function":{"name":"a"}}'] * 100_000) + b"]"
+    ),
+}
+"""Within every limit, so that they must be read."""
+
+
+@pytest.mark.fault("F58")
+@pytest.mark.parametrize("case", BOTH_LOOPS, ids=str)
+@pytest.mark.parametrize("body", LARGE.values(), ids=LARGE)
+async def test_a_body_that_takes_long_to_read_is_read_and_holds_nobody_up(open_world: OpenWorld, body: bytes) -> None:
+    async with open_world(one=Good(), two=Good(), limit_s=30, idle=["one", "two"]) as world:
+        assert await held(world, body) <= 0.1
+        assert world.calls()["one"] >= 1
+
+
+async def held(world: World, body: bytes) -> float:
+    """For how long nobody else had a turn, by the clock on the wall: the interpreter may be held by any thread."""
+    held_s = 1.0
+    for _ in range(5):  # what others do on the machine only adds to it
+        async with heartbeat() as lag:
+            reply = await world.ask(content=body)
+        assert reply.status == 201, reply.body
+        held_s = min(held_s, lag.wall_s)
+        if held_s <= 0.1:
+            break
+    return held_s
+
+
+@pytest.mark.fault("F35")
+@pytest.mark.parametrize("case", BOTH_LOOPS, ids=str)
+@pytest.mark.parametrize(
+    "member",
+    [
+        b'"x":[' + b"[]," * 1_900_000 + b"1]",
+        b'"x":{' + b",".join(b'"%d":1' % number for number in range(1_000_000)) + b"}",
+        b'"x":[' + b"1.2345678," * 1_000_000 + b"1]",
+    ],
+    ids=["empty arrays", "keys", "numbers"],
+)
+async def test_an_answer_that_takes_long_to_read_is_relayed_and_holds_nobody_up(
+    open_world: OpenWorld, member: bytes
+) -> None:
+    body = completion("Hello")[:-1] + b"," + member + b"}"
+    async with open_world(
+        one=RawUpstream([http_response(200, body, JSON)]), two=Good(), limit_s=60, idle=["one"]
+    ) as world:
+        assert await held(world, WELL) <= 0.1
