@@ -34,7 +34,7 @@ def make_gateway(engine: Any) -> Gateway:
 
 
 class Complaints(logging.Handler):
-    """What the gateway warns of, and what the loop says was left over, `server: ` in front if nothing of ours is in it."""
+    """What the gateway warns of, and what the loop says was left over; `server: ` stands before what is not ours."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -14,7 +14,7 @@ from tests.fuzz_raw.caller import LIMIT_S, converse
 from tests.fuzz_raw.document import DOCUMENT, current
 from tests.fuzz_raw.golden import MOUNTS
 from tests.fuzz_raw.outcomes import OUTCOMES
-from tests.fuzz_raw.payloads import BODY, CHUNKED, HOST, JSON, LINE, MOUNT, PAYLOADS, Payload, framed, post, raw
+from tests.fuzz_raw.payloads import BODY, CHUNKED, HOST, INNER, JSON, LINE, MOUNT, PAYLOADS, Payload, framed, post, raw
 from tests.fuzz_raw.run import stand
 from tests.fuzz_raw.servers import SERVERS
 
@@ -72,7 +72,8 @@ HALF = {
     "of its length": post(length=str(len(BODY) + 10)),
     "in chunks": post(CHUNKED, chunks=framed(BODY, end=b"")),
 }
-BROKEN_H2C = raw(LINE, HOST, JSON, "connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMA") + BODY
+H2C = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__")
+BROKEN_H2C = raw(LINE, HOST, JSON, *H2C, body=BODY + INNER)
 HEARD = {"granian", "hypercorn"}
 """Where a caller that has only half-closed still hears us; granian would say 500 by itself, if the app said nothing."""
 
