@@ -10,11 +10,12 @@ import json
 import logging
 import os
 import sys
+import traceback
 from typing import Any
 
 from ogw_asgi import VLLM, Azure, Gateway, OpenAI, Timeouts, allow_anyone
 
-from .golden import API_VERSION, KEYS, MOUNTS
+from .golden import API_VERSION, KEYS, MOUNTS, STALL_S
 
 UPSTREAM = os.environ["SHUTDOWN_UPSTREAM"]
 
@@ -28,20 +29,22 @@ def make_gateway(engine: Any) -> Gateway:
             VLLM(endpoint=UPSTREAM, api_key=KEYS["vllm"]),
         ],
         failover_sequence=["openai"],
-        timeouts=Timeouts(first_chunk_s=2, upload_stall_s=0.5),
+        timeouts=Timeouts(first_chunk_s=2, upload_stall_s=STALL_S, send_s=STALL_S),
         engine=engine,
     )
 
 
 class Complaints(logging.Handler):
-    """What the gateway logs as more than a warning about its callers, and what the loop says was left over."""
+    """What the gateway warns of, and what the loop says was left over; `server: ` stands before what is not ours."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.seen: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.seen.append(f"{record.name}: {record.getMessage()}")
+        trace = traceback.format_exception(record.exc_info[1]) if record.exc_info else []
+        foreign = bool(trace) and not any("/ogw_asgi/" in line for line in trace)
+        self.seen.append(f"{'server: ' * foreign}{record.name}: {record.getMessage()}")
 
 
 class App:

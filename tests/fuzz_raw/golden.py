@@ -13,6 +13,8 @@ MOUNTS: Mapping[str, str] = {"/native": "native", "/httpx1": "httpx", "/httpx2":
 
 KEYS = {"openai": "sk-of-openai", "azure": "key-of-azure", "vllm": "sk-of-vllm"}
 API_VERSION = "2024-10-21"
+STALL_S = 0.5
+"""Of an upload, and then it is a 408; of an answer that nobody takes, and then the caller is gone."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class Stand:
         state = await self.settled()
         assert state["raised"] == []
         other = [line for line in state["complaints"] if "ogw_asgi: all_failed" not in line or "unservable" not in line]
-        assert other == []
+        assert other == [], other
         assert not [line for line in self.process.lines if "Traceback" in line], "\n".join(self.process.lines)
 
 

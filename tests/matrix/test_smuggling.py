@@ -14,7 +14,7 @@ from tests.fuzz_raw.caller import LIMIT_S, converse
 from tests.fuzz_raw.document import DOCUMENT, current
 from tests.fuzz_raw.golden import MOUNTS
 from tests.fuzz_raw.outcomes import OUTCOMES
-from tests.fuzz_raw.payloads import BODY, CHUNKED, MOUNT, PAYLOADS, Payload, framed, post
+from tests.fuzz_raw.payloads import BODY, CHUNKED, HOST, INNER, JSON, LINE, MOUNT, PAYLOADS, Payload, framed, post, raw
 from tests.fuzz_raw.run import stand
 from tests.fuzz_raw.servers import SERVERS
 
@@ -72,6 +72,8 @@ HALF = {
     "of its length": post(length=str(len(BODY) + 10)),
     "in chunks": post(CHUNKED, chunks=framed(BODY, end=b"")),
 }
+H2C = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__")
+BROKEN_H2C = raw(LINE, HOST, JSON, *H2C, body=BODY + INNER)
 HEARD = {"granian", "hypercorn"}
 """Where a caller that has only half-closed still hears us; granian would say 500 by itself, if the app said nothing."""
 
@@ -95,3 +97,18 @@ async def test_a_caller_who_leaves_in_mid_upload_or_sends_garbage_is_no_error_of
         await at.ask_honestly("/native")
         await at.assert_unharmed()
         assert (await at.settled())["complaints"] == []
+
+
+@pytest.mark.anyio
+@pytest.mark.fault("F60")
+async def test_a_send_that_hypercorn_never_returns_from_holds_no_place_beyond_the_limit() -> None:
+    """After an upgrade to HTTP/2 that is none its `send()` waits for ever, though the connection has gone."""
+    async with stand("hypercorn") as at:
+        for _ in range(3):
+            conversation = await converse(at.process.port, BROKEN_H2C, lambda answers: True, after_s=LIMIT_S - 1)
+            assert [answer.word for answer in conversation.answers] == ["101"]
+        state = await at.settled()
+        assert state["raised"] == []
+        assert not [line for line in state["complaints"] if not line.startswith("server: ")], "hypercorn's own"
+        await at.ask_honestly("/native")
+        assert at.upstream.requests[:-1] == []
