@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from ._secret import Sealed as Sealed
 from ._secret import Secret as Secret
 
 Header = tuple[bytes, bytes]

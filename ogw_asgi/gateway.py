@@ -31,7 +31,7 @@ from ._version import __version__
 from ._wire.masking import Mask
 from .auth.base import Authenticator
 from .circuits.memory import MemoryCircuits
-from .exceptions import RequestRejected
+from .exceptions import RequestRejected, shows_no_arguments
 from .providers import Provider
 from .telemetry.events import Observers, Sink
 from .telemetry.log import LogSink
@@ -79,6 +79,7 @@ class Gateway:
         ConfigurationError: for anything that cannot work, before the first request.
     """
 
+    @shows_no_arguments
     def __init__(
         self,
         *,
@@ -131,6 +132,7 @@ class Gateway:
         )
 
     @classmethod
+    @shows_no_arguments
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """A gateway from environment variables, with the names that the providers' own SDKs use.
 
@@ -262,4 +264,5 @@ class Gateway:
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
 
     def __repr__(self) -> str:
-        return f"Gateway(providers=[{', '.join(self._providers)}])"
+        # Error reporters print what is half built, too.
+        return f"Gateway(providers=[{', '.join(getattr(self, '_providers', ()))}])"

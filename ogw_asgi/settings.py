@@ -263,6 +263,8 @@ def _timeouts(env: Mapping[str, str]) -> Timeouts:
 def _tokens(env: Mapping[str, str]) -> Any:
     """Tokens separated by commas, or a JSON object: principal -> array of tokens."""
     text = env["OGW_BEARER_TOKENS"]
+    if text.startswith(("[", '"')):
+        raise ConfigurationError("OGW_BEARER_TOKENS: expected tokens separated by commas, or a JSON object")
     if not text.startswith("{"):
         return [token.strip() for token in text.split(",") if token.strip()]
     tokens = _json(env, "OGW_BEARER_TOKENS", dict)

@@ -10,12 +10,13 @@ from typing import cast
 from starlette.requests import HTTPConnection
 
 from .._values import Principal
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, shows_no_arguments
 
 Tokens = Mapping[str | Principal, Iterable[str]]
 # A mapping is invariant in its keys: `dict[str, ...]`, the commonest of all, is no `Tokens` to a type checker.
 
 
+@shows_no_arguments
 def bearer_tokens(
     tokens: Mapping[str, Iterable[str]] | Mapping[Principal, Iterable[str]] | Tokens | Iterable[str],
 ) -> Callable[[HTTPConnection], Principal | None]:
@@ -30,13 +31,14 @@ def bearer_tokens(
     """
     grouped = cast(Tokens, tokens if isinstance(tokens, Mapping) else {"caller": tokens})
     entries: list[tuple[bytes, Principal]] = []
-    for who, theirs in grouped.items():
+    for place, (who, theirs) in enumerate(grouped.items(), 1):
         principal = who if isinstance(who, Principal) else Principal(who)
+        # Named by its place: who has the mapping the wrong way round has a token where the principal should be.
         if isinstance(theirs, str):
-            raise ConfigurationError(f"bearer_tokens: {principal.id}: expected a list of tokens, not one string")
+            raise ConfigurationError(f"bearer_tokens: principal {place}: expected a list of tokens, not one string")
         for token in theirs:
             if not token or not all("!" <= char <= "~" for char in token):
-                raise ConfigurationError(f"bearer_tokens: {principal.id}: a token must be visible ASCII without blanks")
+                raise ConfigurationError(f"bearer_tokens: principal {place}: a token is visible ASCII without blanks")
             entries.append((_digest(token), principal))
     if not entries:
         raise ConfigurationError("bearer_tokens: expected at least one token")
