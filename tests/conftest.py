@@ -7,6 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.canaries import Canaries
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Canaries(), "canaries")
+
 
 def pytest_collection_finish() -> None:
     # Modules and thousands of test items live as long as the run: to look through them at every collection, those that

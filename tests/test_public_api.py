@@ -152,7 +152,7 @@ logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
 import ogw_asgi
 
 async def main():
-    async with ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="k")]):
+    async with ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="sk-c4n4ry-k")]):
         pass
 
 anyio.run(main)
@@ -167,7 +167,7 @@ logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
 import ogw_asgi
 
 async def main():
-    async with ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="k")]):
+    async with ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="sk-c4n4ry-k")]):
         pass
 
 anyio.run(main)

@@ -16,7 +16,7 @@ from tests.asgi.hosts import QUESTION, code, http_scope, in_process
 
 anyio_test = pytest.mark.anyio
 
-OLD, NEW, OTHER = "sk-old-000000", "sk-new-000000", "sk-other-0000"
+OLD, NEW, OTHER = "sk-c4n4ry-old-000000", "sk-c4n4ry-new-000000", "sk-c4n4ry-other-0000"
 RIGHTS: dict[str | Principal, list[str]] = {
     "team-a": [OLD, NEW],
     Principal("team-b", models=frozenset({"m"})): [OTHER],
@@ -36,7 +36,7 @@ def connection(*authorization: str) -> HTTPConnection:
         (f"bearer {NEW}", "team-a"),
         (f"BEARER  {NEW} ", "team-a"),
         (f"Bearer {OTHER}", "team-b"),
-        ("Bearer sk-unknown-00", None),
+        ("Bearer sk-c4n4ry-unknown-00", None),
         (f"Bearer {OLD}x", None),
         (f"Bearer {OLD[:-1]}", None),
         (f"Bearer {OLD.upper()}", None),
@@ -75,11 +75,11 @@ def test_tokens_alone_are_one_principals() -> None:
         {},
         [],
         {"team-a": []},
-        {"team-a": "sk-one-string-00"},
+        {"team-a": "sk-c4n4ry-one-string-00"},
         {"team-a": [""]},
         {"team-a": ["sk with blanks"]},
         {"team-a": ["sk-ümlaut"]},
-        {"team-a": ["sk-line\nend"]},
+        {"team-a": ["sk-c4n4ry-line\nend"]},
         {"team-a": [OLD, OLD]},
         {"team-a": [OLD], "team-b": [OLD]},
     ],
@@ -152,11 +152,11 @@ async def _async_no(connection: HTTPConnection) -> Principal | None:
 
 
 async def _raises(connection: HTTPConnection) -> Principal | None:
-    raise OSError("the directory is down, key sk-secret-00")
+    raise OSError("the directory is down, key sk-c4n4ry-secret-00")
 
 
 def _raises_at_once(connection: HTTPConnection) -> Principal | None:
-    raise KeyError("sk-secret-00")
+    raise KeyError("sk-c4n4ry-secret-00")
 
 
 async def _hangs(connection: HTTPConnection) -> Principal | None:
@@ -197,7 +197,7 @@ async def test_an_authenticator_fails_closed(
     if expected is not None:
         assert code(reply) == expected
         assert calls == 0
-    assert "sk-secret" not in reply.text + caplog.text
+    assert "sk-c4n4ry-secret" not in reply.text + caplog.text
     assert caplog.text.count("authenticator_failed") == (status == 503)
 
 

@@ -271,6 +271,21 @@ REFUSALS = [
         ours("misconfigured"),
         "B.any-400-service-tier",
     ),
+    *[
+        row(answer(status, kind, message=message), after("auth", alert=True, repeatable=False), "B.any-400-key")
+        for status, kind, message in [
+            (
+                400,
+                "compatible",
+                "Incorrect API key provided: xa***ey. You can obtain an API key from https://console.x.ai.",
+            ),
+            (400, "compatible", "API key not valid. Please pass a valid API key."),
+            (422, "openai", "Invalid API Key"),
+        ]
+    ],
+    # In the middle of a text it may be the caller's own words, quoted.
+    row(answer(400, "vllm", message="Input should be a string: 'API key not valid'"), stop("bad_request")),
+    row(answer(400, "vllm", message="Invalid API key", caller_key=True), stop("bad_request")),
     row(
         answer(400, param="service_tier", code="invalid_value", message="Invalid value: 'x'."),
         stop("bad_request"),
