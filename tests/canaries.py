@@ -193,8 +193,8 @@ class Canaries:
                 arguments["sinks"] = _with(arguments["sinks"], watch)
             init(gateway, **arguments)
 
-        def watched_call(gateway: Gateway, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
-            return call(gateway, scope, receive, watch.reader(send))
+        async def watched_call(gateway: Gateway, scope: Any, receive: Any, send: Any) -> None:
+            await call(gateway, scope, receive, watch.reader(send))
 
         def watched_raises(*arguments: Any, **more: Any) -> Any:
             raising = raises(*arguments, **more)
