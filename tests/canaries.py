@@ -8,7 +8,7 @@ at any offset, percent-encoded, as JSON's or `repr`'s escapes, or in hex. Its ou
 - what every gateway sent: status, headers and body of each response, across the borders of its messages;
 - what a gateway told its sinks, where it has any; what its own log lines carry as `extra`;
 - the exceptions of this package that it met with `pytest.raises`: texts and reprs down the whole chain of causes and
-  contexts, and the locals of the frames of this package that they came through;
+  contexts; of a ConfigurationError, which hosts get to see, the locals of the frames of this package, too;
 - what it handed over itself with `found_in`: the output of a process that it started.
 
 A test in which a key is shown on purpose says so: `@pytest.mark.shows_keys("why")`.
@@ -28,7 +28,7 @@ import pytest
 
 import ogw_asgi
 from ogw_asgi import Gateway
-from ogw_asgi.exceptions import OGWError, shows_no_arguments
+from ogw_asgi.exceptions import ConfigurationError, OGWError, shows_no_arguments
 from ogw_asgi.transports.base import TransportFailure
 
 MARK = "c4n4ry"
@@ -130,7 +130,7 @@ class Watch:
     def _exception(self, error: BaseException) -> None:
         for one in _chain(error):
             self.look(f"{one}\n{one!r}", f"a {type(one).__name__}")
-            if isinstance(error, OGWError):
+            if isinstance(error, ConfigurationError):  # the one that leaves a gateway
                 for name, value in _locals(one.__traceback__):
                     self.look(value, f"the local {name} of a frame below a {type(error).__name__}")
 
