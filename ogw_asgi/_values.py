@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from ._principal import Principal as Principal
+from ._secret import Sealed as Sealed
 from ._secret import Secret as Secret
 
 Header = tuple[bytes, bytes]

@@ -8,7 +8,12 @@ Failures of providers are no exceptions: inside the dispatch loop they are value
 when every attempt has failed is one `RequestRejected`. This module imports nothing but the standard library.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from functools import wraps
+from typing import Literal, ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class OGWError(Exception):
@@ -17,6 +22,24 @@ class OGWError(Exception):
 
 class ConfigurationError(OGWError, ValueError):
     """Settings that cannot work. The text names the setting and says what was expected; it never holds a key."""
+
+
+def shows_no_arguments(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """For functions that are given keys: their ConfigurationErrors come without the frames below.
+
+    Error reporters and pretty tracebacks print the locals of each frame, and there they have a key in the clear.
+    """
+
+    @wraps(function)
+    def called(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return function(*args, **kwargs)
+        except ConfigurationError as error:
+            problem = str(error)
+        del args, kwargs
+        raise ConfigurationError(problem)
+
+    return called
 
 
 class RequestRejected(OGWError):

@@ -32,7 +32,7 @@ from ._version import __version__
 from ._wire.masking import Mask
 from .auth.base import Authenticator
 from .circuits.memory import MemoryCircuits
-from .exceptions import ConfigurationError, RequestRejected
+from .exceptions import ConfigurationError, RequestRejected, shows_no_arguments
 from .providers import Provider
 from .telemetry.events import Observers, Sink
 from .telemetry.log import LogSink
@@ -81,6 +81,7 @@ class Gateway:
         ConfigurationError: for anything that cannot work, before the first request.
     """
 
+    @shows_no_arguments
     def __init__(
         self,
         *,
@@ -133,6 +134,7 @@ class Gateway:
         )
 
     @classmethod
+    @shows_no_arguments
     def from_env(cls, environ: Mapping[str, str] | None = None, *, authenticate: Authenticator | None = None) -> Self:
         """A gateway from environment variables, with the names that the providers' own SDKs use.
 
@@ -280,4 +282,5 @@ class Gateway:
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
 
     def __repr__(self) -> str:
-        return f"Gateway(providers=[{', '.join(self._providers)}])"
+        # Error reporters print what is half built, too.
+        return f"Gateway(providers=[{', '.join(getattr(self, '_providers', ()))}])"

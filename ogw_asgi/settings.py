@@ -268,6 +268,8 @@ def _authenticator(env: Mapping[str, str]) -> Authenticator:
     """Tokens separated by commas, a JSON array of them, or a JSON object: principal -> array of tokens."""
     name = "OGW_BEARER_TOKENS"
     text = env[name]
+    if text.startswith('"'):
+        raise ConfigurationError(f"{name}: expected tokens separated by commas, or a JSON object")
     tokens: Any = [token.strip() for token in text.split(",") if token.strip()]
     if text.startswith(("{", "[")):
         kind = dict if text.startswith("{") else list

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.canaries import Canaries
+
 
 def open_to_all(record: logging.LogRecord) -> bool:
     """A filter: nearly every gateway of these tests is unguarded, and all of them say so in the same fixed words, which
@@ -15,7 +17,8 @@ def open_to_all(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("no_authentication")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Canaries(), "canaries")
     logging.getLogger("ogw_asgi").addFilter(open_to_all)
 
 

@@ -153,7 +153,7 @@ logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
 import ogw_asgi
 
 async def main():
-    async with ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="k")]):
+    async with ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="sk-c4n4ry-k")]):
         pass
 
 anyio.run(main)
@@ -168,7 +168,7 @@ logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
 import ogw_asgi
 
 async def main():
-    async with ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="k")]):
+    async with ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="sk-c4n4ry-k")]):
         pass
 
 anyio.run(main)

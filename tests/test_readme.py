@@ -37,7 +37,7 @@ async def environment(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scripted
     """A healthy provider on a real port, where `openai` of the environment lives."""
     upstream = ScriptedUpstream(chat("Hello"))
     async with serve(upstream) as url:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-c4n4ry-test")
         monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
         monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-test")
         yield upstream
@@ -99,7 +99,7 @@ async def test_each_way_in_answers(
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_sdk_block_prints_the_answer_and_who_gave_it(capsys: pytest.CaptureFixture[str]) -> None:
     async with serve(ScriptedUpstream(error(500))) as down, serve(ScriptedUpstream(chat("Hello from vllm"))) as up:
-        providers = [OpenAI(api_key="k", base_url=down), VLLM(endpoint=up)]
+        providers = [OpenAI(api_key="sk-c4n4ry-k", base_url=down), VLLM(endpoint=up)]
         gateway = Gateway(providers=providers, failover_sequence=["openai", "vllm"])
         async with serve(Starlette(routes=[Mount("/llm", gateway)], lifespan=gateway.lifespan)) as url:
             code = PYTHON["sdk"].replace("http://127.0.0.1:8000", url)
@@ -148,7 +148,7 @@ async def test_the_curl_line_shows_the_failover_that_is_printed_below_it() -> No
     bad_key, vllm = ScriptedUpstream(error(401, "Incorrect API key provided")), ScriptedUpstream(chat("Hello"))
     async with bad_key.client() as first, serve(vllm) as url:
         async with (
-            Gateway(providers=[OpenAI(api_key="sk-bad", client=first), VLLM(endpoint=url)]) as gateway,
+            Gateway(providers=[OpenAI(api_key="sk-c4n4ry-bad", client=first), VLLM(endpoint=url)]) as gateway,
             asgi_client(gateway) as client,
         ):
             reply = await client.post(path, headers=sent, content=body)
@@ -166,7 +166,10 @@ async def test_the_error_that_is_shown_is_the_error_that_is_sent() -> None:
     silent, busy = ScriptedUpstream(error(503)), ScriptedUpstream(error(503))
     async with silent.client() as first, busy.client() as second:
         gateway = Gateway(
-            providers=[OpenAI(api_key="k", client=first), OpenAI(name="azure", api_key="k", client=second)]
+            providers=[
+                OpenAI(api_key="sk-c4n4ry-k", client=first),
+                OpenAI(name="azure", api_key="sk-c4n4ry-k", client=second),
+            ]
         )
         async with gateway, asgi_client(gateway) as client:
             sent = (await client.post("/chat/completions", json=CHAT)).json()

@@ -26,7 +26,7 @@ from ogw_asgi.settings import read_environment
 from ogw_asgi.testing import ScriptedUpstream, asgi_client, chat
 from tests.asgi.hosts import QUESTION
 
-SECRET = "sk-secret-0123456789"
+SECRET = "sk-c4n4ry-secret-0123456789"
 FAR = "https://api.test/v1"
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -152,7 +152,7 @@ def test_one_string_is_no_list_of_origins() -> None:
         (lambda: OpenAI(models={"": "x"}), "openai: models"),
         (lambda: OpenAI(models={"x": ""}), "openai: models"),
         (lambda: OpenAI(models={"x": 1}), "openai: models"),  # type: ignore[dict-item]
-        (lambda: OpenAI(headers={"x y": "secret"}), "x y"),
+        (lambda: OpenAI(headers={"x y": "secret"}), "headers: expected names"),
         (lambda: OpenAI(headers={"x-a": "secret\r\n"}), "x-a"),
         (lambda: OpenAI(headers={"x-a": "secret\u00fc"}), "x-a"),
         (lambda: OpenAI(headers={"Host": "secret"}), "Host"),
@@ -252,7 +252,7 @@ AZURE = {"AZURE_OPENAI_ENDPOINT": "https://a.test"}
 @pytest.mark.parametrize(
     ("environ", "name", "header"),
     [
-        (OPENAI, "openai", (b"authorization", b"Bearer sk-secret-0123456789")),
+        (OPENAI, "openai", (b"authorization", b"Bearer sk-c4n4ry-secret-0123456789")),
         (AZURE | {"AZURE_OPENAI_API_KEY": SECRET}, "azure", (b"api-key", SECRET.encode())),
         (AZURE | {"AZURE_OPENAI_AD_TOKEN": SECRET}, "azure", (b"authorization", b"Bearer " + SECRET.encode())),
         (
@@ -325,11 +325,14 @@ def test_the_environment_maps_models_per_provider() -> None:
 @pytest.mark.parametrize(
     ("value", "token"),
     [
-        ("sk-one-000, sk-two-000", "sk-two-000"),
-        ('{"team-a": ["sk-one-000", "sk-two-000"]}', "sk-one-000"),
-        ('{"team-a": ["sk-one-000"], "team-b": ["sk-two-000"]}', "sk-two-000"),
-        ('["sk-one-000", "sk-two-000"]', "sk-two-000"),
-        ("sk-two-000,sha256:e2a2698b0cb804d4d6653b19a00dfe80aaf676e8bd06defc17aefbd0c5156c87", "sk-one-000"),
+        ("sk-c4n4ry-one-000, sk-c4n4ry-two-000", "sk-c4n4ry-two-000"),
+        ('{"team-a": ["sk-c4n4ry-one-000", "sk-c4n4ry-two-000"]}', "sk-c4n4ry-one-000"),
+        ('{"team-a": ["sk-c4n4ry-one-000"], "team-b": ["sk-c4n4ry-two-000"]}', "sk-c4n4ry-two-000"),
+        ('["sk-c4n4ry-one-000", "sk-c4n4ry-two-000"]', "sk-c4n4ry-two-000"),
+        (
+            "sk-c4n4ry-two-000,sha256:23acc5350ea4d69a4ea63a41e7d6e30560200934b60893284ff98951d5068d5d",
+            "sk-c4n4ry-one-000",
+        ),
     ],
 )
 async def test_the_environment_asks_for_tokens(value: str, token: str) -> None:
@@ -365,7 +368,7 @@ async def test_the_environment_asks_for_tokens(value: str, token: str) -> None:
         ({"OGW_HEARTBEAT_MS": "10s"}, "ogw_heartbeat_ms"),
         ({"OGW_ON_STREAM_BREAK": "never"}, "ogw_on_stream_break"),
         ({"OGW_BEARER_TOKENS": "{"}, "ogw_bearer_tokens"),
-        ({"OGW_BEARER_TOKENS": '{"team": "sk-secret"}'}, "ogw_bearer_tokens"),
+        ({"OGW_BEARER_TOKENS": '{"team": "sk-c4n4ry-secret"}'}, "ogw_bearer_tokens"),
         ({"OGW_BEARER_TOKENS": '{"team": [1]}'}, "ogw_bearer_tokens"),
         ({"OGW_BEARER_TOKENS": '["sk-secret", 1]'}, "ogw_bearer_tokens"),
         ({"OGW_BEARER_TOKENS": '["sk-secret"'}, "ogw_bearer_tokens"),
@@ -395,7 +398,7 @@ async def test_the_environment_asks_for_tokens(value: str, token: str) -> None:
         ({"OGW_PROVIDERS": "[" * 100_000}, "ogw_providers"),
         ({"OGW_PROVIDERS": '{"groq": "https://g.test"}'}, "ogw_providers"),
         ({"OGW_PROVIDERS": '{"groq": {}}'}, "ogw_providers"),
-        ({"OGW_PROVIDERS": '{"groq": {"base_url": "https://g.test", "api_key": "sk-secret"}}'}, "ogw_providers"),
+        ({"OGW_PROVIDERS": '{"groq": {"base_url": "https://g.test", "api_key": "sk-c4n4ry-secret"}}'}, "ogw_providers"),
         ({"OGW_PROVIDERS": '{"groq": {"base_url": "https://g.test", "api_key_env": "NOPE"}}'}, "ogw_providers"),
         ({"OGW_PROVIDERS": '{"groq": {"base_url": "https://g.test", "api_key_env": 7}}'}, "ogw_providers"),
         ({"OGW_PROVIDERS": '{"Groq": {"base_url": "https://g.test"}}'}, "groq"),
@@ -469,7 +472,7 @@ def test_an_environment_without_any_provider_is_warned_of(caplog: pytest.LogCapt
         (lambda: OpenAI(models=["gpt-4o"]), "openai: models: expected a mapping"),  # type: ignore[arg-type]
         (lambda: OpenAI(base_url=f"{FAR}/v1/chat/completions"), "leave out /chat/completions"),
         (lambda: OpenAI(api_key=""), "openai: api_key: the key is empty"),
-        (lambda: OpenAI(api_key="sk-1\n"), "strip() it"),
+        (lambda: OpenAI(api_key="sk-c4n4ry-1\n"), "strip() it"),
     ],
 )
 def test_a_newcomers_mistake_gets_a_sentence_that_mends_it(build: Callable[[], object], expected: str) -> None:

@@ -17,16 +17,16 @@ class Answer:
     """A good first chunk, and what follows it. Whoever holds this closes it."""
 
     target: Target
-    headers: Sequence[Header]
+    headers: Sequence[Header] = field(repr=False)
     response: UpstreamResponse
     slot: Slot
     outcome: Outcome
     started_s: float
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     stream: ChatStream | None = None
-    held: list[bytes] = field(default_factory=list)
+    held: list[bytes] = field(default_factory=list, repr=False)
     """The frames up to and including the first with substance, ready to send."""
-    chunks: list[Chunk] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list, repr=False)
     """The data events among them, judged."""
     whole: bool = False
     """`body` is a stream that was read to its end, `[DONE]` included."""

@@ -86,10 +86,10 @@ class Attempt:
     sent: bool = False
     limit_s: float = math.inf
     """What was left for it when it had its slot."""
-    answered: Sequence[Header] = ()
+    answered: Sequence[Header] = field(default=(), repr=False)
     """The head's headers, once there is one, whatever came of the answer."""
-    _held: list[bytes] = field(init=False)
-    _chunks: list[Chunk] = field(init=False)
+    _held: list[bytes] = field(init=False, repr=False)
+    _chunks: list[Chunk] = field(init=False, repr=False)
     _scope: anyio.CancelScope = field(init=False)
     _lost: bool = False
     _grace_until_s: float | None = None

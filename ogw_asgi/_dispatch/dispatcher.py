@@ -238,5 +238,6 @@ def _masked(outcome: Outcome, mask: Mask) -> Outcome:
         type=shown(error.type),
         param=shown(error.param),
         code=shown(error.code),
+        inner_code=shown(error.inner_code),
     )
     return replace(outcome, error=words)

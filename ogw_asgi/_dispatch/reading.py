@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .._rules.continuation import STALLED_S
-from .._rules.table import blames_the_request
+from .._rules.table import blames_the_key, blames_the_request
 from .._values import Outcome, ProviderError, Timeouts
 from .._wire.masking import Mask
 from ..transports.base import FailureKind, TransportFailure
@@ -94,7 +94,7 @@ class Reading:
 
     def broken(self, cause: str, *, error: ProviderError | None = None, failure: FailureKind | None = None) -> Break:
         text = f"The stream of {self._provider} was interrupted ({cause.replace('_', ' ')})."
-        if error is not None and error.message:
+        if error is not None and error.message and not blames_the_key(error):
             text = f"{text} {self._mask.text(error.message)}"
         return Break(
             cause,

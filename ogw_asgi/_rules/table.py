@@ -92,6 +92,8 @@ class Row:
     metadata: bool | None = None
     forms: Container[str] | None = None
     texts: tuple[str, ...] | None = None
+    begins: tuple[str, ...] | None = None
+    """The message begins with one of these. Where words may be the caller's own, quoted, containing is not enough."""
     not_codes: Container[str] = ()
     opt_in: bool = False
     """A stop unless `failover_on` holds the verdict's reason (contract, section 4)."""
@@ -108,6 +110,8 @@ class Row:
             message = (error.message or "").lower().replace("`", "")
             if not any(text in message for text in self.texts):
                 return False
+        if self.begins is not None and not (error.message or "").lower().startswith(self.begins):
+            return False
         return (
             (self.kinds is None or outcome.kind in self.kinds)
             and (self.answered is None or self.answered == (outcome.status is not None))
@@ -172,6 +176,25 @@ _UNSUPPORTED_TEXTS = (
     "unsupported parameter",
     "unsupported value",
 )
+_KEY_BEGINNINGS = ("incorrect api key", "invalid api key", "api key not valid", "api key not found", "api key expired")
+_KEY = frozenset(
+    {
+        "401",
+        "403",
+        "invalid_api_key",
+        "authentication_error",
+        "authenticationerror",
+        "invalid_authentication",
+        "unauthenticated",
+        "unauthorized",
+        "forbidden",
+        "access_denied",
+        "permission_denied",
+        "permission_error",
+        "permissiondenied",
+        "permissiondeniederror",
+    }
+)
 _BLAMES_THE_REQUEST = _LENGTH | _POLICY | _UNSUPPORTED | {"400", "413", "422", "invalid_request_error"}
 _CLIENT_ERRORS = range(400, 500)
 
@@ -180,6 +203,13 @@ def blames_the_request(error: ProviderError | None) -> bool:
     """An error that came inside an answer says that the request was at fault, and not the provider."""
     words = () if error is None else (error.code, error.type, error.inner_code)
     return any(word is not None and word.lower() in _BLAMES_THE_REQUEST for word in words)
+
+
+def blames_the_key(error: ProviderError) -> bool:
+    """An error that came inside an answer is about the key: its words may show the half of it (contract, section 4)."""
+    marked = any(word is not None and word.lower() in _KEY for word in (error.code, error.type, error.inner_code))
+    said = (error.message or "").lower()
+    return marked or "api key" in said or "api_key" in said or "api-key" in said
 
 
 def _ours(reason: Reason) -> Verdict:
@@ -283,6 +313,13 @@ TABLE: tuple[Row, ...] = (
         verdict=_FILTERED,
     ),
     Row(statuses=(400, 422), texts=_UNSUPPORTED_TEXTS, opt_in=True, verdict=_UNKNOWN_FIELD),
+    # xAI and Gemini say so with a 400. Neutral for the breaker, as everything is that rests on words alone.
+    Row(
+        statuses=(400, 422),
+        caller_key=False,
+        begins=_KEY_BEGINNINGS,
+        verdict=Verdict("next", "auth", alert=True, repeatable=False),
+    ),
     # vLLM before 0.10 says so without a param.
     Row(statuses=(404,), marks=("notfounderror",), texts=("does not exist",), verdict=_UNKNOWN_MODEL),
     # --- statuses alone -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import cast
 from starlette.requests import HTTPConnection
 
 from .._values import Principal
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, shows_no_arguments
 
 Tokens = Mapping[str | Principal, Iterable[str]]
 # A mapping is invariant in its keys: `dict[str, ...]`, the commonest of all, is no `Tokens` to a type checker.
@@ -26,6 +26,7 @@ _hex_digest = re.compile(r"sha256:([0-9a-fA-F]{64})").fullmatch
 logger = logging.getLogger("ogw_asgi")
 
 
+@shows_no_arguments
 def bearer_tokens(
     tokens: Mapping[str, Iterable[str]] | Mapping[Principal, Iterable[str]] | Tokens | Iterable[str],
 ) -> Callable[[HTTPConnection], Principal | None]:
@@ -47,17 +48,18 @@ def bearer_tokens(
             named `caller`. Read once.
 
     Raises:
-        ConfigurationError: no tokens at all, or one that is no visible ASCII or stands twice. Never with the token.
+        ConfigurationError: no tokens at all, or one that is no visible ASCII or stands twice. Never with the token, and
+            principals are named by their places: who has the mapping the wrong way round has tokens there.
     """
     grouped = cast(Tokens, tokens if isinstance(tokens, Mapping) else {"caller": tokens})
     entries: list[tuple[bytes, Principal]] = []
-    short: dict[str, None] = {}
-    for who, theirs in grouped.items():
+    short: list[str] = []
+    for place, (who, theirs) in enumerate(grouped.items(), 1):
         principal = who if isinstance(who, Principal) else Principal(who)
-        for token in _listed(principal, theirs):
-            entries.append((_read(principal, token), principal))
-            if len(token) < TOKEN_CHARS:
-                short[principal.id] = None
+        listed = _listed(place, theirs)
+        entries += [(_read(place, token), principal) for token in listed]
+        if any(len(token) < TOKEN_CHARS for token in listed):
+            short.append(str(place))
     if not entries:
         raise ConfigurationError("bearer_tokens: expected at least one token")
     if len({digest for digest, _ in entries}) != len(entries):
@@ -85,22 +87,22 @@ def bearer_tokens(
     return authenticate
 
 
-def _listed(principal: Principal, tokens: object) -> list[str]:
+def _listed(place: int, tokens: object) -> list[str]:
     if isinstance(tokens, str | bytes) or not isinstance(tokens, Iterable):
-        raise ConfigurationError(f"bearer_tokens: {principal.id}: expected a list of tokens")
+        raise ConfigurationError(f"bearer_tokens: principal {place}: expected a list of tokens")
     listed = list(tokens)
     if not all(isinstance(token, str) and token and all("!" <= char <= "~" for char in token) for token in listed):
-        raise ConfigurationError(f"bearer_tokens: {principal.id}: a token must be visible ASCII without blanks")
+        raise ConfigurationError(f"bearer_tokens: principal {place}: a token must be visible ASCII without blanks")
     return listed
 
 
-def _read(principal: Principal, token: str) -> bytes:
+def _read(place: int, token: str) -> bytes:
     """The digest of a token, or the one that stands in its place. What a caller sends is never taken for a digest."""
     if not token.startswith(_DIGEST):
         return _digest(token)
     found = _hex_digest(token)
     if found is None:
-        raise ConfigurationError(f"bearer_tokens: {principal.id}: expected 64 hex digits behind {_DIGEST}")
+        raise ConfigurationError(f"bearer_tokens: principal {place}: expected 64 hex digits behind {_DIGEST}")
     return bytes.fromhex(found[1])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from .._values import NO_MODELS, Header, Target
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, shows_no_arguments
 from .base import Client, KeySource, Provider, Unservable, check_url, is_text
 
 # Deployment names become part of a path, and the caller may have written them: nothing that a path could understand.
@@ -31,6 +31,7 @@ class Azure(Provider):
 
     kind: ClassVar[str] = "azure"
 
+    @shows_no_arguments
     def __init__(
         self,
         *,

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from urllib.parse import urlsplit
 
-from .._values import NO_MODELS, ChatCall, Header, ProviderError, Secret, Target, UpstreamRequest
+from .._values import NO_MODELS, ChatCall, Header, ProviderError, Sealed, Secret, Target, UpstreamRequest
 from .._wire.body import body_for
 from .._wire.envelope import read_error
 from .._wire.origin import origin_of
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, shows_no_arguments
 
 if TYPE_CHECKING:
     import httpx
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 else:  # neither library is imported for its name: this room does no I/O
     Client = Any
 
-KeySource = str | Callable[[], str | Awaitable[str]] | None
+Key = str | Secret
+KeySource = Key | Callable[[], Key | Awaitable[Key]] | None
 """A key, or a callable (sync or async) that is asked for one before each attempt; a sync one must not block."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
@@ -49,7 +50,8 @@ class Provider:
     Args:
         name: `[a-z0-9][a-z0-9_.-]{0,63}`, unique within a gateway; what callers write in the failover sequence.
         base_url: absolute http(s) URL; `/chat/completions` is appended. Empty: only caller-named endpoints.
-        api_key: visible ASCII, or a callable that returns it, sync or async, asked before each attempt.
+        api_key: visible ASCII, as a string or a Secret, or a callable that returns it, sync or async, asked before each
+            attempt.
         models: asked model -> served model; the asked name `*` stands for all others.
         headers: sent with every request to this provider.
         prefill: whether the server continues a last `assistant` message, so that it can go on with a stream that broke
@@ -68,6 +70,7 @@ class Provider:
     prefill_fields: ClassVar[Mapping[str, bool]] = {}
     """What a body needs besides a last `assistant` message, so that the server writes on instead of answering it."""
 
+    @shows_no_arguments
     def __init__(
         self,
         *,
@@ -87,7 +90,7 @@ class Provider:
         self.origins: tuple[str, ...] = (origin_of(self.base_url),) if self.base_url else ()
         """The only places that the configured key may go to: a subclass whose `url()` leads elsewhere adds them."""
         self.models = check_models(models, name)
-        self.headers = _check_headers(headers or {}, name)
+        self._headers = Sealed(_check_headers(headers or {}, name))
         self.prefill = prefill
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigurationError(f"{name}: ssl_context: expected an ssl.SSLContext")
@@ -96,10 +99,10 @@ class Provider:
         self.client = client
         self.ssl_context = ssl_context
         self._key: Secret | None = None
-        self._ask_key: Callable[[], str | Awaitable[str]] | None = None
-        if isinstance(api_key, str):
+        self._ask_key: Callable[[], Key | Awaitable[Key]] | None = None
+        if isinstance(api_key, str | Secret):
             try:
-                self._key = Secret(api_key, self.origins)
+                self._key = _secret(api_key, self.origins)
             except ValueError as error:
                 raise ConfigurationError(f"{name}: api_key: {error}") from None
         elif callable(api_key):
@@ -125,11 +128,11 @@ class Provider:
     # --- what the dispatch loop calls ---
 
     async def key(self) -> Secret | None:
-        """The configured key. Raises what the callable raises, or ValueError for a key that is no visible ASCII."""
+        """The configured key. Raises what the callable raises; ValueError or TypeError for what is no visible ASCII."""
         if self._ask_key is None:
             return self._key
         key = self._ask_key()
-        return Secret(key if isinstance(key, str) else await key, self.origins)
+        return _secret(key if isinstance(key, str | Secret) else await key, self.origins)
 
     def prepare(
         self, call: ChatCall, target: Target, key: Secret | None, forwarded: Sequence[Header], connect_s: float
@@ -152,12 +155,21 @@ class Provider:
         )
 
     @property
+    def headers(self) -> list[Header]:
+        """What is sent with every request to this provider."""
+        return self._headers.reveal()
+
+    @property
     def static_secrets(self) -> list[str]:
         """What must never be shown: the key, and the values of configured headers."""
         return [value.decode("ascii") for _, value in self.headers] + ([self._key.reveal()] if self._key else [])
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(name={self.name!r})"
+        return f"{type(self).__name__}(name={getattr(self, 'name', None)!r})"
+
+
+def _secret(key: Key, origins: tuple[str, ...]) -> Secret:
+    return Secret(key.reveal() if isinstance(key, Secret) else key, origins)
 
 
 def is_text(value: object) -> bool:
@@ -200,8 +212,11 @@ def _check_headers(headers: Mapping[str, str], name: str) -> list[Header]:
     if not isinstance(mapping, Mapping) or not all(is_text(item) for pair in mapping.items() for item in pair):
         raise ConfigurationError(f"{name}: headers: expected a mapping of strings to strings")
     for key, value in headers.items():
-        if not _HEADER_NAME.match(key) or not _HEADER_VALUE.match(value):
-            raise ConfigurationError(f"{name}: headers: {key!r} is no header name, or its value is no printable ASCII")
+        if not _HEADER_NAME.match(key):
+            # Not shown: it may be a whole line, value included.
+            raise ConfigurationError(f"{name}: headers: expected names of letters, digits and dashes")
+        if not _HEADER_VALUE.match(value):
+            raise ConfigurationError(f"{name}: headers: {key}: expected a value of printable ASCII")
         if key.lower() in _OURS or key.lower().startswith("x-opengateway-"):
             raise ConfigurationError(f"{name}: headers: {key} belongs to the gateway")
         checked.append((key.lower().encode("ascii"), value.encode("ascii")))

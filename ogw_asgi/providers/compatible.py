@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from .._values import NO_MODELS
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, shows_no_arguments
 from .base import Client, KeySource, Provider
 
 
@@ -19,6 +19,7 @@ class OpenAICompatible(Provider):
 
     kind: ClassVar[str] = "compatible"
 
+    @shows_no_arguments
     def __init__(
         self,
         name: str,

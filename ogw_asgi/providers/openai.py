@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from .._values import NO_MODELS
+from ..exceptions import shows_no_arguments
 from .base import Client, KeySource, Provider
 
 
@@ -18,6 +19,7 @@ class OpenAI(Provider):
 
     kind: ClassVar[str] = "openai"
 
+    @shows_no_arguments
     def __init__(
         self,
         *,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from .._values import NO_MODELS, PublicHTTPS
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, shows_no_arguments
 from .base import Client, KeySource, Provider, check_url
 
 
@@ -29,6 +29,7 @@ class VLLM(Provider):
     self_hosted: ClassVar[bool] = True
     prefill_fields: ClassVar[Mapping[str, bool]] = {"continue_final_message": True, "add_generation_prompt": False}
 
+    @shows_no_arguments
     def __init__(
         self,
         *,

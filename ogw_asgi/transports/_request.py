@@ -53,7 +53,13 @@ def write_origin(scheme: str, host: str, port: int | None) -> str:
 
 
 def write_head(route: Route, headers: Sequence[Header], length: int) -> bytes:
-    """Raises TransportFailure("protocol") for what would end a line or the head, or contradict what is ours to say."""
+    """Raises what `refuse_headers` raises."""
+    return b"%b%bcontent-length: %d\r\n\r\n" % (route.prefix, refuse_headers(headers), length)
+
+
+def refuse_headers(headers: Sequence[Header]) -> bytes:
+    """The lines of these headers. Raises TransportFailure("protocol") for what would end a line or the head, or
+    contradict what is an engine's to say."""
     try:
         block = b"".join([b"%b: %b\r\n" % header for header in headers])
     except TypeError:  # str, from a provider class of somebody's own
@@ -64,4 +70,4 @@ def write_head(route: Route, headers: Sequence[Header], length: int) -> bytes:
         or not OWN_HEADERS.isdisjoint([name.lower() for name, _ in headers])
     ):
         raise TransportFailure("protocol")
-    return b"%b%bcontent-length: %d\r\n\r\n" % (route.prefix, block, length)
+    return block

@@ -21,8 +21,8 @@ from .._values import Header, UpstreamRequest
 from ..exceptions import ConfigurationError
 from ._exchange import Exchange, close
 from ._httpcore import make_network
-from ._request import write_origin
-from .base import OWN_HEADERS, FailureKind, TransportFailure
+from ._request import refuse_headers, write_origin
+from .base import FailureKind, TransportFailure
 from .dial import Dialer
 
 KEEPALIVE_S = 4.0
@@ -30,6 +30,9 @@ KEEPALIVE_S = 4.0
 
 CHUNKS_AT_ONCE = 64
 """After so many chunks of a body others get their turn, whether or not more have arrived."""
+
+PLACES = 256
+"""So many URLs are remembered; then all are forgotten, for classic Azure deployments are named by callers."""
 
 # Every request error of either library by its name. Connect errors are looked into (`_connect_kind`).
 _KINDS: Mapping[str, FailureKind] = {
@@ -113,6 +116,7 @@ class HTTPXTransport:
         self._library = _library_of(client)
         self._no_timeout = self._library.Timeout(None)
         self._closed = False
+        self._places: dict[str, tuple[Any, Mapping[str, Any]]] = {}
         self._body_type = type("RequestBody", (_RequestBody, self._library.ByteStream), {})
 
     @classmethod
@@ -140,8 +144,8 @@ class HTTPXTransport:
         return cls(client, owned=True, head_bytes=head_bytes, guards=not keepalive)
 
     async def open(self, request: UpstreamRequest) -> _Response:
-        if not OWN_HEADERS.isdisjoint([name.lower() for name, _ in request.headers]):
-            raise TransportFailure("protocol")
+        # Not left to the library, whose complaint quotes the header, and which logs its complaints at DEBUG.
+        refuse_headers(request.headers)
         if request.permits is not None and not self._guards:
             raise TransportFailure("denied")
         response = await self._send(request)
@@ -153,14 +157,16 @@ class HTTPXTransport:
     async def _send(self, request: UpstreamRequest, *, resend: bool = True) -> _Response | None:
         """The response, or None if the request went to a connection that had been closed and may be re-sent."""
         exchange = Exchange(request.connect_s, request.permits)
+        failed: FailureKind | None = None
         try:
             with exchange:
+                url, extensions = self._place(request.url)
                 message = self._library.Request(
                     "POST",
-                    request.url,
+                    url,
                     headers=request.headers,
                     content=request.body,
-                    extensions={"trace": exchange.trace, "timeout": self._no_timeout.as_dict()},
+                    extensions={"trace": exchange.trace, "timeout": self._no_timeout.as_dict(), **extensions},
                 )
                 if request.origin is not None and request.origin != _origin_of(message.url):
                     raise TransportFailure("misdirected")
@@ -173,9 +179,12 @@ class HTTPXTransport:
         except Exception as error:
             if resend and exchange.is_stale(error):
                 return None
-            raise TransportFailure(self._kind(error, exchange.step)) from None
+            failed = self._kind(error, exchange.step)
         finally:
             await exchange.close_unfinished()
+        if failed is not None:
+            # Out here it has no context: that would hold the library's words, whatever was not to be shown of it.
+            raise TransportFailure(failed)
         if self._closed:
             # The pool was closed while this was connecting, so the new connection belongs to nobody.
             await close(response)
@@ -192,6 +201,20 @@ class HTTPXTransport:
             await close(response)
             raise TransportFailure("protocol")
         return _Response(response)
+
+    def _place(self, url: str) -> tuple[Any, Mapping[str, Any]]:
+        """Where the message goes, in words of the library."""
+        if not self._owned:
+            return url, {}
+        place = self._places.get(url)
+        if place is None:
+            if len(self._places) >= PLACES:
+                self._places.clear()
+            whole = self._library.URL(url)
+            # Whoever sent it, an AsyncClient logs the URL at INFO; its path may hold an account or a token. httpcore
+            # takes the path from here.
+            place = self._places[url] = whole.copy_with(raw_path=b"/"), {"target": whole.raw_path}
+        return place
 
     def _kind(self, error: Exception, step: str | None) -> FailureKind:
         """What an exception means; the base promises a kind for every one, a user's hooks and transports included."""
@@ -258,6 +281,7 @@ class _Response:
 
     async def _read(self) -> AsyncGenerator[bytes, None]:
         since_rest = 0
+        broken = False
         raw = self._response.aiter_raw()
         try:
             async for chunk in raw:
@@ -269,10 +293,12 @@ class _Response:
                     await anyio.lowlevel.checkpoint()
         except Exception:
             # Whatever the library calls it: the answer had begun, and its end will not come.
-            raise TransportFailure("reset") from None
+            broken = True
         except BaseException:  # not from below: cancelled while resting, or closed by the reader
             await _unwind(raw)
             raise
+        if broken:
+            raise TransportFailure("reset")
 
     async def aclose(self) -> None:
         await close(self._response)

@@ -39,7 +39,7 @@ App = Callable[[Any, Any, Any], Any]
 
 QUESTION = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say hello."}]}
 STREAMED = {**QUESTION, "stream": True}
-KEY = "sk-test-0123456789"
+KEY = "sk-c4n4ry-test-0123456789"
 
 COMPLETION = json_bytes(
     {

@@ -198,7 +198,7 @@ async def test_the_hosts_websockets_and_lifespan_still_work_on_a_real_server() -
 
     with anyio.fail_after(10):
         async with in_process() as (_, upstream), serve(upstream) as url:
-            gateway = Gateway(providers=[OpenAI(base_url=f"{url}/v1", api_key="k")])
+            gateway = Gateway(providers=[OpenAI(base_url=f"{url}/v1", api_key="sk-c4n4ry-k")])
             routes = [WebSocketRoute("/chat/completions", echo), Route("/state", state)]
             app = Starlette(routes=routes, lifespan=lifespan)
             app.add_middleware(GatewayMiddleware, gateway=gateway)

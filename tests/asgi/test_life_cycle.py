@@ -275,7 +275,10 @@ async def test_a_gateway_that_cannot_open_fails_the_startup(
         raise OSError("cannot read /etc/ssl/secret-path")
 
     monkeypatch.setattr("ssl.create_default_context", fail)
-    server, gateway = Lifespan(), Gateway(providers=[OpenAI(api_key="k")])  # over https, so it must know whom to trust
+    server, gateway = (
+        Lifespan(),
+        Gateway(providers=[OpenAI(api_key="sk-c4n4ry-k")]),
+    )  # over https, so it must know whom to trust
     app: Any = GatewayMiddleware(starlette(), gateway) if wrap else gateway
     await app({"type": "lifespan"}, server.receive, server.send)
     assert [message["type"] for message in server.sent] == ["lifespan.startup.failed"]

@@ -171,7 +171,7 @@ async def test_an_attempt_that_anothers_failure_brought_on_runs_in_its_own_conte
 
     async def key() -> str:
         asked.append(TENANT.get())
-        return "sk-of-" + TENANT.get()
+        return "sk-c4n4ry-of-" + TENANT.get()
 
     b = ScriptedUpstream(chat())
     a = ScriptedUpstream(hang(), error(500))

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 
-from ogw_asgi import OpenAICompatible
-from ogw_asgi._values import ChatCall, Target
+from ogw_asgi import (
+    VLLM,
+    Azure,
+    ConfigurationError,
+    Gateway,
+    OpenAI,
+    OpenAICompatible,
+    Principal,
+    Timeouts,
+    bearer_tokens,
+)
+from ogw_asgi._values import CallOptions, ChatCall, Sealed, Secret, Target
 from ogw_asgi.telemetry import Event, RequestEnded
 from ogw_asgi.testing import RawUpstream, ScriptedUpstream, http_response, stream
 from tests.contract.checks import sequence
@@ -16,7 +32,86 @@ from tests.contract.harness import gateway_of, using
 
 pytestmark = pytest.mark.anyio
 
-KEY = "sk-canary-0123456789abcdef"
+KEY = "sk-c4n4ry-canary-0123456789abcdef"
+
+
+def shown_by(value: Any) -> str:
+    """All that a value says of itself, and what is said of it by those who print, store and copy values."""
+    said = [repr(value), str(value), f"{value}", f"{value!r:>9}", "%s %r" % (value, value), repr([value])]  # noqa: UP031
+    said += [repr(vars(value)) if hasattr(value, "__dict__") else "", json.dumps({"it": value}, default=str)]
+    for copied in (copy.copy(value), copy.deepcopy(value)):
+        said.append(repr(copied))
+    return "\n".join(said)
+
+
+def test_a_secret_and_what_holds_one_show_nothing_of_it() -> None:
+    secret, sealed = Secret(KEY), Sealed([(b"authorization", KEY.encode())])
+    provider = OpenAI(api_key=KEY, headers={"x-tenant": KEY})
+    azure = Azure(endpoint="https://acme.test", api_key=Secret(KEY))
+    options = CallOptions("r-1", vllm_api_key=secret)
+    gateway = Gateway(providers=[provider, azure], authenticate=bearer_tokens({Principal("team"): [KEY]}))
+    door = gateway.app.completions.door
+    for value in (secret, sealed, provider, azure, options, Timeouts()):
+        assert KEY not in shown_by(value)
+    whole: tuple[Any, ...] = (gateway, door, gateway.app, gateway._mask)
+    for value in whole:
+        assert KEY not in f"{value} {value!r} {vars(value) if hasattr(value, '__dict__') else ''}"
+    assert KEY not in repr(asdict(options))
+    for value in (secret, sealed, options, provider):
+        stored = pickle.dumps(value)
+        assert KEY.encode() not in stored
+        assert KEY not in shown_by(pickle.loads(stored))
+    assert secret.__reduce__()[1] == ("***",)
+    ways: tuple[Any, ...] = (json.dumps, bytes, list, vars, len, lambda it: it + "", lambda it: "".join([it]))
+    for show in ways:
+        with pytest.raises(TypeError) as refused:
+            show(secret)
+        assert KEY not in str(refused.value)
+
+
+def test_a_copy_of_a_secret_is_the_secret_and_not_its_mask() -> None:
+    provider = copy.deepcopy(OpenAI(api_key=KEY, headers={"x-tenant": KEY}))
+    assert provider._key is not None
+    assert provider._key.reveal() == KEY
+    assert provider.headers == [(b"x-tenant", KEY.encode())]
+    assert Secret(KEY) == Secret(KEY)
+    assert hash(Secret(KEY)) == hash(Secret(KEY))
+    assert Secret(KEY) != Secret(KEY[:-1])
+    assert Secret(KEY) != KEY
+
+
+@pytest.mark.parametrize("value", [None, 7, KEY.encode(), list(KEY)], ids=["none", "number", "bytes", "list"])
+def test_what_is_no_string_is_no_secret(value: Any) -> None:
+    with pytest.raises(TypeError, match="must be a string") as refused:
+        Secret(value)
+    assert KEY not in str(refused.value)
+
+
+BAD: dict[str, Callable[[], object]] = {
+    "key": lambda: OpenAI(api_key=KEY + "\n"),
+    "url": lambda: OpenAI(api_key=KEY, base_url="api.test"),
+    "userinfo": lambda: VLLM(endpoint=f"http://me:{KEY}@gpu:8000"),
+    "header": lambda: Azure(endpoint="https://acme.test", api_key=KEY, headers={"x-tenant": KEY + "\0"}),
+    "header's name": lambda: OpenAICompatible("one", base_url="http://one.test", headers={f"x-tenant: {KEY}": "x"}),
+    "version": lambda: Azure(endpoint="https://acme.test", api_key=KEY, api_version=KEY),
+    "environment": lambda: Gateway.from_env({"OPENAI_API_KEY": KEY, "OGW_TIMEOUT_MS": "soon"}),
+    "environment's key": lambda: Gateway.from_env({"OPENAI_API_KEY": KEY + "\né"}),
+    "token": lambda: bearer_tokens([KEY + "\n"]),
+    "tokens twice": lambda: bearer_tokens([KEY, KEY]),
+    "tokens the wrong way round": lambda: bearer_tokens({KEY: "team-a"}),
+    "tokens as JSON": lambda: Gateway.from_env({"OGW_BEARER_TOKENS": f'["{KEY}"]'}),
+    "tokens in broken JSON": lambda: Gateway.from_env({"OGW_BEARER_TOKENS": json.dumps({"team": [KEY]})[:-1]}),
+    "authenticator": lambda: Gateway(authenticate={"team": [KEY]}),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_settings_that_are_refused_show_no_key_even_to_those_who_print_locals(what: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        BAD[what]()
+    trace = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
+    assert KEY not in "".join(trace.format())
+    assert refused.value.__context__ is None
 
 
 @pytest.mark.contract("4.masked")

@@ -118,7 +118,7 @@ async def gateway_of(*, limit_s: float = 5, **arguments: Any) -> AsyncIterator[W
 
 def key_of(name: str) -> str:
     """The configured key of the provider that `gateway_of` makes under this name."""
-    return f"sk-configured-for-{name}"
+    return f"sk-c4n4ry-configured-for-{name}"
 
 
 def _provider(name: str, url: str, options: dict[str, Any]) -> Provider:

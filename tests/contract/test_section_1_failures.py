@@ -204,7 +204,7 @@ async def test_a_request_that_comes_back_to_this_gateway_ends_there(stream: bool
         await gateways[0]({**scope, "path": "/chat/completions"}, receive, send)
 
     async with asgi_client(same_gateway) as itself:
-        mirror = OpenAICompatible("mirror", base_url="http://gateway.test/v1", api_key="k", client=itself)
+        mirror = OpenAICompatible("mirror", base_url="http://gateway.test/v1", api_key="sk-c4n4ry-k", client=itself)
         spare = ScriptedUpstream()
         async with gateway_of(mirror=mirror, spare=spare, failover_sequence=["mirror", "spare"]) as world:
             gateways.append(world.gateway)
@@ -218,7 +218,7 @@ async def test_a_request_that_comes_back_to_this_gateway_ends_there(stream: bool
 async def test_the_508_of_a_gateway_behind_this_one_is_the_callers_508() -> None:
     innermost = ScriptedUpstream()
     async with gateway_of(openai=innermost) as inner, asgi_client(inner.gateway) as way_in:
-        outer = OpenAICompatible("inner", base_url="http://inner.test/v1", api_key="k", client=way_in)
+        outer = OpenAICompatible("inner", base_url="http://inner.test/v1", api_key="sk-c4n4ry-k", client=way_in)
         async with gateway_of(inner=outer) as world:
             assert (await world.post(headers={"via": "1.1 ogw-a"})).status_code == 201
             found = looped(await world.post(headers={"via": "1.1 ogw-a, 1.1 ogw-b"}))

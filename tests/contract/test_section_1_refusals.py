@@ -45,12 +45,12 @@ def refused(reply: httpx.Response, status: int, code: str, world: World, *, para
 @pytest.mark.contract("1.unauthorized")
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic dG9rZW4="}])
 async def test_a_missing_or_wrong_token_is_a_401_where_the_host_asked_for_one(headers: dict[str, str]) -> None:
-    async with gateway_of(openai=ScriptedUpstream(), authenticate=bearer_tokens(["good-token"])) as world:
+    async with gateway_of(openai=ScriptedUpstream(), authenticate=bearer_tokens(["sk-c4n4ry-good-token"])) as world:
         reply = await world.post(headers=headers)
         refused(reply, 401, "invalid_api_key", world)
         assert reply.headers["www-authenticate"] == "Bearer"
         assert error_of(reply)["type"] == "authentication_error"
-        assert (await world.post(headers={"authorization": "Bearer good-token"})).status_code == 201
+        assert (await world.post(headers={"authorization": "Bearer sk-c4n4ry-good-token"})).status_code == 201
 
 
 @pytest.mark.contract("1.unauthorized")
@@ -179,7 +179,7 @@ async def test_the_gateway_itself_sends_no_body_to_head_and_leaves_that_to_no_se
 async def raw_answer(sent: bytes, **settings: Any) -> bytes:
     """All that a gateway on a real server sends back until it closes, while the caller goes on keeping quiet."""
     async with RawUpstream([http_response(500)]) as upstream:
-        gateway = Gateway(providers=[OpenAI(api_key="k", base_url=f"{upstream.url}/v1")], **settings)
+        gateway = Gateway(providers=[OpenAI(api_key="sk-c4n4ry-k", base_url=f"{upstream.url}/v1")], **settings)
         received = b""
         with anyio.fail_after(5):
             async with serve(gateway) as url:

@@ -103,7 +103,7 @@ async def posted(app: Any, path: str) -> httpx.Response:
 @pytest.mark.parametrize("path", ["/chat/completions", "/v1/chat/completions"])
 async def test_mounted_the_endpoint_lies_below_the_mount_point_alone(framework: str, mount: str, path: str) -> None:
     async with ScriptedUpstream().client() as upstream:
-        gateway = Gateway(providers=[OpenAI(api_key="k", client=upstream)])
+        gateway = Gateway(providers=[OpenAI(api_key="sk-c4n4ry-k", client=upstream)])
         app: Any
         if framework == "starlette":
             app = Starlette(routes=[Mount(mount, gateway), Route("/", hello)])
@@ -122,7 +122,7 @@ async def test_mounted_the_endpoint_lies_below_the_mount_point_alone(framework: 
 @pytest.mark.contract("1.prefix.middleware")
 async def test_around_a_host_the_endpoint_has_no_prefix_and_the_host_keeps_the_rest() -> None:
     async with ScriptedUpstream().client() as upstream:
-        gateway = Gateway(providers=[OpenAI(api_key="k", client=upstream)])
+        gateway = Gateway(providers=[OpenAI(api_key="sk-c4n4ry-k", client=upstream)])
         routes = [Route("/", hello), Route("/chat/completions", hello, methods=["GET"])]
         app = GatewayMiddleware(Starlette(routes=routes), gateway)
         async with gateway, asgi_client(app) as client:
@@ -136,7 +136,7 @@ async def test_around_a_host_the_endpoint_has_no_prefix_and_the_host_keeps_the_r
 @pytest.mark.contract("1.prefix.middleware")
 async def test_around_a_host_with_a_prefix_all_below_it_is_the_gateways() -> None:
     async with ScriptedUpstream().client() as upstream:
-        gateway = Gateway(providers=[OpenAI(api_key="k", client=upstream)])
+        gateway = Gateway(providers=[OpenAI(api_key="sk-c4n4ry-k", client=upstream)])
         app = GatewayMiddleware(Starlette(routes=[Route("/", hello)]), gateway, prefix="/llm")
         async with gateway, asgi_client(app) as client:
             assert (await posted(app, "/llm/chat/completions")).status_code == 201

@@ -86,7 +86,7 @@ async def test_the_attempt_ends_and_nobody_else_is_asked(
     with anyio.fail_after(5):
         async with RawUpstream(script) as first, RawUpstream([LIMITED]) as second:
             providers = [
-                OpenAI(api_key="sk-test", base_url=f"{first.url}/v1"),
+                OpenAI(api_key="sk-c4n4ry-test", base_url=f"{first.url}/v1"),
                 OpenAICompatible("other", base_url=f"{second.url}/v1"),
             ]
             async with Gateway(providers=providers, failover_sequence=["openai", "other"], sinks=[ends]) as gateway:
@@ -109,7 +109,7 @@ async def test_in_the_middle_of_a_stream_the_provider_is_closed() -> None:
     ends, caller = Ends(), Caller(stream=True)
     with anyio.fail_after(5):
         async with RawUpstream([CHUNKED_HEAD, chunked(PRIOR), Hang()]) as upstream:
-            providers = [OpenAI(api_key="sk-test", base_url=f"{upstream.url}/v1")]
+            providers = [OpenAI(api_key="sk-c4n4ry-test", base_url=f"{upstream.url}/v1")]
             async with Gateway(providers=providers, sinks=[ends]) as gateway:
                 async with anyio.create_task_group() as group:
                     group.start_soon(gateway, scope(b'["openai"]'), caller.receive, caller.send)
@@ -136,7 +136,7 @@ async def test_a_send_that_fails_is_the_callers_leaving(stream: bool, caplog: py
 
     with anyio.fail_after(5):
         async with RawUpstream(script) as upstream:
-            providers = [OpenAI(api_key="sk-test", base_url=f"{upstream.url}/v1")]
+            providers = [OpenAI(api_key="sk-c4n4ry-test", base_url=f"{upstream.url}/v1")]
             async with Gateway(providers=providers, sinks=[ends]) as gateway:
                 await gateway(scope(b'["openai"]'), caller.receive, send)
                 if stream:

@@ -87,7 +87,7 @@ class Caller:
 @asynccontextmanager
 async def served(first: RawUpstream, second: RawUpstream, seen: Seen, **settings: Any) -> AsyncIterator[str]:
     providers = [
-        OpenAI(api_key="sk-test", base_url=f"{first.url}/v1"),
+        OpenAI(api_key="sk-c4n4ry-test", base_url=f"{first.url}/v1"),
         OpenAICompatible("other", base_url=f"{second.url}/v1"),
     ]
     async with serve(
@@ -189,7 +189,7 @@ async def test_a_caller_who_leaves_during_the_second_attempt_is_spared_the_third
     with anyio.fail_after(5):
         async with RawUpstream([Reset()]) as first, RawUpstream([Hang()], [GOOD]) as second:
             providers = [
-                OpenAI(api_key="sk-test", base_url=f"{first.url}/v1"),
+                OpenAI(api_key="sk-c4n4ry-test", base_url=f"{first.url}/v1"),
                 OpenAICompatible("other", base_url=f"{second.url}/v1"),
             ]
             async with Gateway(providers=providers, sinks=[seen]) as gateway:
@@ -210,7 +210,7 @@ async def test_a_caller_who_leaves_when_the_wait_for_a_repeat_has_begun_is_not_w
     seen = Seen()
     with anyio.fail_after(3):
         async with RawUpstream([limited], [GOOD]) as upstream:
-            providers = [OpenAI(api_key="sk-test", base_url=f"{upstream.url}/v1")]
+            providers = [OpenAI(api_key="sk-c4n4ry-test", base_url=f"{upstream.url}/v1")]
             async with Gateway(providers=providers, sinks=[seen]) as gateway:
                 await call(gateway, b'["openai","openai"]', seen.attempt_ended, nobody_is_told)
             assert len(upstream.requests) == 1
@@ -237,7 +237,7 @@ async def test_whatever_send_raises_wherever_it_does_closes_the_provider_and_esc
     with anyio.fail_after(5):
         async with RawUpstream(script) as first, RawUpstream([GOOD]) as second:
             providers = [
-                OpenAI(api_key="sk-test", base_url=f"{first.url}/v1"),
+                OpenAI(api_key="sk-c4n4ry-test", base_url=f"{first.url}/v1"),
                 OpenAICompatible("other", base_url=f"{second.url}/v1"),
             ]
             async with Gateway(providers=providers, failover_sequence=["openai", "other"], sinks=[seen]) as gateway:
@@ -260,7 +260,7 @@ async def test_a_caller_who_stopped_reading_and_then_leaves_is_not_waited_for() 
 
     with anyio.fail_after(5):
         async with RawUpstream([CHUNKED_HEAD, chunked(PRIOR), Hang()]) as upstream:
-            providers = [OpenAI(api_key="sk-test", base_url=f"{upstream.url}/v1")]
+            providers = [OpenAI(api_key="sk-c4n4ry-test", base_url=f"{upstream.url}/v1")]
             async with Gateway(providers=providers, sinks=[seen]) as gateway:
                 await call(gateway, b'["openai"]', leaves, send, stream=True)
                 await upstream.peer_closed(1)

@@ -185,25 +185,25 @@ async def test_policy_and_unsupported_parameters_stop_unless_opted_in(
 @pytest.mark.contract("4.stop.caller-key", "B.vllm-caller-key")
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_key_of_the_caller_is_the_callers_401(status: int, caplog: pytest.LogCaptureFixture) -> None:
-    refusing = ScriptedUpstream(error(status, "Unauthorized: sk-of-the-caller", code="invalid_api_key"))
+    refusing = ScriptedUpstream(error(status, "Unauthorized: sk-c4n4ry-of-the-caller", code="invalid_api_key"))
     after = ScriptedUpstream()
     async with serve(refusing) as url:
-        vllm = VLLM(endpoint="http://elsewhere.test", api_key="sk-of-the-operator", allowed_endpoints=[url])
+        vllm = VLLM(endpoint="http://elsewhere.test", api_key="sk-c4n4ry-of-the-operator", allowed_endpoints=[url])
         async with gateway_of(vllm=vllm, openai=after) as world:
             headers = {
                 SEQUENCE: '["vllm", "openai"]',
                 "x-opengateway-vllm-endpoint": url,
-                "x-opengateway-vllm-api-key": "sk-of-the-caller",
+                "x-opengateway-vllm-api-key": "sk-c4n4ry-of-the-caller",
             }
             reply = await world.post(headers=headers)
             assert world.calls() == []
     assert len(refusing.requests) == 1
-    assert refusing.requests[0].header("authorization") == "Bearer sk-of-the-caller"
+    assert refusing.requests[0].header("authorization") == "Bearer sk-c4n4ry-of-the-caller"
     assert reply.status_code == 401
     assert reply.headers["www-authenticate"] == "Bearer"
     assert reply.headers["x-opengateway-attempts"] == "1"
     assert reply.json()["error"]["code"] == "invalid_api_key"
-    assert "sk-of-the-caller" not in reply.text
+    assert "sk-c4n4ry-of-the-caller" not in reply.text
     assert "misconfigured" not in caplog.text
 
 
@@ -354,9 +354,9 @@ async def test_a_key_that_a_server_puts_into_an_error_s_code_is_in_no_trail_and_
         reply = await world.post()
     assert reply.status_code == 502
     assert len(reply.json()["error"]["attempts"]) == 2
-    assert "sk-configured" not in reply.text
+    assert "sk-c4n4ry-configured" not in reply.text
     assert "misconfigured" in caplog.text
-    assert "sk-configured" not in caplog.text
+    assert "sk-c4n4ry-configured" not in caplog.text
 
 
 @pytest.mark.contract("4.masked-header")

@@ -48,11 +48,11 @@ class Broken(OpenAICompatible):
 
     def url(self, target: Any) -> str:
         if self.method == "url":
-            raise KeyError("sk-secret-key")
+            raise KeyError("sk-c4n4ry-secret-key")
         return super().url(target)
 
     def read_error(self, status: int, headers: Any, body: bytes) -> Any:
-        raise KeyError("sk-secret-key")
+        raise KeyError("sk-c4n4ry-secret-key")
 
 
 @pytest.mark.contract("4.next.misconfigured")
@@ -68,4 +68,4 @@ async def test_a_provider_class_that_raises_moves_on_and_says_where(
     assert reply.status_code == 201
     assert reply.headers["x-opengateway-provider"] == "openai"
     assert "provider_failed provider=own error=KeyError at test_section_4_words.py:" in caplog.text
-    assert "sk-secret-key" not in caplog.text
+    assert "sk-c4n4ry-secret-key" not in caplog.text

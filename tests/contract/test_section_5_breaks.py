@@ -260,7 +260,7 @@ async def test_a_server_leaves_the_body_without_its_end_and_logs_no_traceback(
     )
     with anyio.fail_after(10):
         async with RawUpstream([CHUNKED_HEAD, chunked(PRIOR, last=True)]) as upstream:
-            gateway = Gateway(providers=[OpenAI(api_key="sk-test", base_url=f"{upstream.url}/v1")])
+            gateway = Gateway(providers=[OpenAI(api_key="sk-c4n4ry-test", base_url=f"{upstream.url}/v1")])
             async with serve(gateway, http=http) as url:
                 port = int(url.rpartition(":")[2])
                 async with await anyio.connect_tcp("127.0.0.1", port) as stream:

@@ -47,7 +47,7 @@ async def tell(said: Sequence[str], how: str, text: str, following: Any) -> Got:
     first, second = ScriptedUpstream(broken(said, how)), ScriptedUpstream(following)
     async with first.client() as one, second.client() as two:
         gateway = Gateway(
-            providers=[OpenAI(api_key="k", client=one), VLLM(endpoint="http://vllm.test", client=two)],
+            providers=[OpenAI(api_key="sk-c4n4ry-k", client=one), VLLM(endpoint="http://vllm.test", client=two)],
             failover_sequence=["openai", "vllm"],
             on_stream_break="continue",
             timeouts=Timeouts(idle_s=0.2),

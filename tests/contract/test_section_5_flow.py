@@ -86,7 +86,7 @@ async def test_a_caller_who_does_not_read_slows_the_provider_down() -> None:
 
     with anyio.fail_after(5):
         async with asgi_client(endless, base_url="http://openai.test") as client:
-            async with gateway_of(given=OpenAI(api_key="sk-test", client=client)) as world:
+            async with gateway_of(given=OpenAI(api_key="sk-c4n4ry-test", client=client)) as world:
                 async with world.stream() as response:
                     parts = response.aiter_raw()
                     received = len(await anext(parts))

@@ -151,8 +151,11 @@ def shown(reply: httpx.Response) -> str:
     return "\n".join([*(f"{name}: {value}" for name, value in reply.headers.multi_items()), reply.text])
 
 
-LEAK = "key sk-configured-for-openai / X-Team-42-secret at http://gpu.internal.test:8000/v1 (gpu.internal.test:8000)"
-SECRETS = ("sk-configured", "X-Team-42", "gpu.internal.test")
+LEAK = (
+    "key sk-c4n4ry-configured-for-openai / X-Team-42-secret at"
+    " http://gpu.internal.test:8000/v1 (gpu.internal.test:8000)"
+)
+SECRETS = ("sk-c4n4ry-configured", "X-Team-42", "gpu.internal.test")
 
 
 @pytest.mark.contract("6.envelope.no-secrets", "4.masked")
@@ -191,14 +194,14 @@ async def test_no_error_shows_a_key_a_configured_header_or_the_url_of_a_provider
 
 @pytest.mark.contract("6.envelope.no-secrets", "4.masked")
 async def test_a_callers_key_and_a_key_that_was_asked_for_are_masked_as_well() -> None:
-    refusal = error(400, "Refused for sk-made-a-minute-ago and for sk-of-the-caller.")
+    refusal = error(400, "Refused for sk-c4n4ry-made-a-minute-ago and for sk-of-another.")
 
     def fresh_key() -> str:
-        return "sk-made-a-minute-ago"
+        return "sk-c4n4ry-made-a-minute-ago"
 
     async with gateway_of(openai=using(ScriptedUpstream(refusal), api_key=fresh_key)) as world:
         got = await world.post()
-    assert error_of(got)["message"] == "Refused for *** and for sk-of-the-caller."
+    assert error_of(got)["message"] == "Refused for *** and for sk-of-another."
 
 
 @pytest.mark.contract("4.masked-header", "6.envelope.no-secrets")
@@ -218,7 +221,7 @@ async def test_a_relayed_header_that_holds_a_key_or_a_url_is_dropped() -> None:
 @pytest.mark.contract("6.envelope.no-secrets")
 async def test_an_authenticator_and_a_key_source_that_fail_show_nothing_of_their_failure() -> None:
     def broken(_: object = None) -> Any:
-        raise RuntimeError("vault at https://vault.internal said sk-hidden")
+        raise RuntimeError("vault at https://vault.internal said sk-c4n4ry-hidden")
 
     async with gateway_of(openai=ScriptedUpstream(), authenticate=broken) as world:
         unknown_caller = await world.post()
@@ -229,25 +232,27 @@ async def test_an_authenticator_and_a_key_source_that_fail_show_nothing_of_their
     assert (unknown_caller.status_code, error_of(unknown_caller)["code"]) == (503, "authentication_unavailable")
     assert no_key.status_code == 502
     for reply in (unknown_caller, no_key):
-        assert not re.search(r"vault|sk-hidden|RuntimeError|Traceback|\.py", shown(reply))
+        assert not re.search(r"vault|sk-c4n4ry-hidden|RuntimeError|Traceback|\.py", shown(reply))
 
 
 @pytest.mark.contract("6.envelope.no-secrets")
 @pytest.mark.parametrize(
     "headers",
     [
-        {"x-opengateway-vllm-api-key": "sk-secret of-the-caller", ENDPOINT: "http://10.0.0.1"},
-        {"x-opengateway-vllm-api-key": "sk-secret-of-the-caller"},
-        {ENDPOINT: "http://user:sk-secret@10.0.0.1"},
-        {"authorization": "Bearer sk-secret"},
-        {SEQUENCE: '["sk-secret"]'},
+        {"x-opengateway-vllm-api-key": "sk-c4n4ry-secret of-the-caller", ENDPOINT: "http://10.0.0.1"},
+        {"x-opengateway-vllm-api-key": "sk-c4n4ry-secret-of-the-caller"},
+        {ENDPOINT: "http://user:sk-c4n4ry-secret@10.0.0.1"},
+        {"authorization": "Bearer sk-c4n4ry-secret"},
+        {SEQUENCE: '["sk-c4n4ry-secret"]'},
     ],
 )
 async def test_a_refused_header_is_named_and_its_value_never_repeated(headers: dict[str, str]) -> None:
     async with gateway_of(
-        openai=ScriptedUpstream(), vllm=VLLM(endpoint="http://vllm.test"), authenticate=bearer_tokens(["good"])
+        openai=ScriptedUpstream(),
+        vllm=VLLM(endpoint="http://vllm.test"),
+        authenticate=bearer_tokens(["sk-c4n4ry-good"]),
     ) as world:
-        reply = await world.post(headers={"authorization": "Bearer good", **headers})
+        reply = await world.post(headers={"authorization": "Bearer sk-c4n4ry-good", **headers})
     assert 400 <= reply.status_code < 500
     error_of(reply)
-    assert "sk-secret" not in shown(reply)
+    assert "sk-c4n4ry-secret" not in shown(reply)

@@ -279,11 +279,11 @@ async def test_without_settings_the_list_is_empty_and_head_has_no_body() -> None
 @pytest.mark.contract("6.models.authenticated", "6.models.no-call")
 @pytest.mark.parametrize("path", ["/models", "/v1/models"])
 async def test_the_models_are_shown_to_those_who_may_call_alone(path: str) -> None:
-    tokens: dict[str | Principal, list[str]] = {"someone": ["good-token"]}
+    tokens: dict[str | Principal, list[str]] = {"someone": ["sk-c4n4ry-good-token"]}
     async with gateway_of(openai=ScriptedUpstream(), models=["first"], authenticate=bearer_tokens(tokens)) as world:
         nobody = await world.client.get(path)
         wrong = await world.client.get(path, headers={"authorization": "Bearer wrong"})
-        someone = await world.client.get(path, headers={"authorization": "Bearer good-token"})
+        someone = await world.client.get(path, headers={"authorization": "Bearer sk-c4n4ry-good-token"})
         assert world.calls() == []
     for reply in (nobody, wrong):
         assert (reply.status_code, error_of(reply)["code"]) == (401, "invalid_api_key")

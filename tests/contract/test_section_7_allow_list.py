@@ -67,7 +67,9 @@ async def test_it_allows_no_other_scheme_host_or_port(listed: str, named: str) -
 async def test_without_a_provider_named_vllm_no_endpoint_may_be_named_and_a_list_for_it_is_told(
     other: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    provider = OpenAI(api_key="k") if other == "openai" else VLLM(name=other, allowed_endpoints=["http://10.0.0.7"])
+    provider = (
+        OpenAI(api_key="sk-c4n4ry-k") if other == "openai" else VLLM(name=other, allowed_endpoints=["http://10.0.0.7"])
+    )
     providers: dict[str, Any] = {other: provider}
     async with gateway_of(**providers) as world:
         refused(await world.post(headers={ENDPOINT: "http://10.0.0.7"}), world)
@@ -111,7 +113,7 @@ async def test_an_odd_form_of_an_allowed_host_is_a_400_and_never_put_right(host:
 async def test_in_the_environment_entries_are_separated_by_commas(separator: str) -> None:
     async with RawUpstream([ANSWER]) as first, RawUpstream([ANSWER]) as second, RawUpstream([ANSWER]) as third:
         environ = {
-            "VLLM_API_KEY": "sk-configured",
+            "VLLM_API_KEY": "sk-c4n4ry-configured",
             "OGW_VLLM_ALLOWED_ENDPOINTS": separator.join([first.url, second.url]),
         }
         gateway = Gateway.from_env(environ)

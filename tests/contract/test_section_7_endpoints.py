@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.contract("7.equal.no-key")
-@pytest.mark.parametrize("key", [None, "sk-of-the-caller"])
+@pytest.mark.parametrize("key", [None, "sk-c4n4ry-of-the-caller"])
 async def test_the_configured_endpoint_named_by_a_caller_gets_the_callers_key_or_none(key: str | None) -> None:
     async with RawUpstream([ANSWER]) as server:
         vllm = using(server, allowed_endpoints=[server.url], headers={"x-team": "team-42-secret"})
@@ -47,7 +47,7 @@ async def test_a_key_that_is_asked_for_is_not_even_asked_for_a_caller_named_endp
 
     async def key_source() -> str:
         asked.append("key")
-        return "sk-fresh"
+        return "sk-c4n4ry-fresh"
 
     async with RawUpstream([ANSWER]) as server:
         vllm = using(server, allowed_endpoints=[server.url], api_key=key_source)
@@ -64,7 +64,7 @@ async def test_the_configured_endpoint_named_by_a_caller_is_a_403_unless_listed(
     async with RawUpstream([ANSWER]) as server:
         async with gateway_of(vllm=using(server, allowed_endpoints=listed)) as world:
             refused(await world.post(headers=naming(server.url)), world)
-            refused(await world.post(headers=naming(server.url, key="sk-of-the-caller")), world)
+            refused(await world.post(headers=naming(server.url, key="sk-c4n4ry-of-the-caller")), world)
         assert server.connections == 0
 
 
@@ -133,7 +133,7 @@ async def test_a_redirect_of_a_caller_named_endpoint_is_not_followed(status: int
         async with RawUpstream([moved]) as server:
             vllm = using(server, allowed_endpoints=[server.url, elsewhere.url])
             async with gateway_of(vllm=vllm) as world:
-                reply = await world.post(headers=naming(server.url, key="sk-of-the-caller"))
+                reply = await world.post(headers=naming(server.url, key="sk-c4n4ry-of-the-caller"))
             assert (len(server.requests), elsewhere.connections) == (1, 0)
     assert reply.status_code == 502
     assert error_of(reply)["attempts"][0]["outcome"] == "redirect"
@@ -144,23 +144,24 @@ async def test_the_callers_key_goes_to_the_callers_endpoint_and_to_no_other_prov
     openai, azure = ScriptedUpstream(error(500)), ScriptedUpstream()
     async with RawUpstream([http_response(503)]) as server:
         async with gateway_of(
-            openai=openai, vllm=VLLM(allowed_endpoints=[server.url], api_key="sk-configured"), azure=azure
+            openai=openai, vllm=VLLM(allowed_endpoints=[server.url], api_key="sk-c4n4ry-configured"), azure=azure
         ) as world:
-            headers = naming(server.url, '["openai", "vllm", "azure"]', key="sk-of-the-caller")
+            headers = naming(server.url, '["openai", "vllm", "azure"]', key="sk-c4n4ry-of-the-caller")
             assert (await world.post(headers=headers)).status_code == 201
-    assert headers_of(server.requests[0])["authorization"] == "Bearer sk-of-the-caller"
+    assert headers_of(server.requests[0])["authorization"] == "Bearer sk-c4n4ry-of-the-caller"
     for upstream in (openai, azure):
         (request,) = upstream.requests
-        assert b"sk-of-the-caller" not in b"\n".join([*(value for _, value in request.headers), request.body])
+        assert b"sk-c4n4ry-of-the-caller" not in b"\n".join([*(value for _, value in request.headers), request.body])
 
 
 @pytest.mark.contract("6.envelope.no-secrets")
 async def test_the_callers_key_is_masked_in_what_the_callers_endpoint_says(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "ogw_asgi")
-    body = b'{"error": {"message": "Invalid key sk-of-the-caller.", "type": "auth", "code": "sk-of-the-caller"}}'
+    said = b'"message": "Invalid key sk-c4n4ry-of-the-caller.", "type": "auth", "code": "sk-c4n4ry-of-the-caller"'
+    body = b'{"error": {%b}}' % said
     async with RawUpstream([http_response(401, body, {"content-type": "application/json"})]) as server:
         async with gateway_of(vllm=using(server, allowed_endpoints=[server.url])) as world:
-            reply = await world.post(headers=naming(server.url, key="sk-of-the-caller"))
+            reply = await world.post(headers=naming(server.url, key="sk-c4n4ry-of-the-caller"))
     found = error_of(reply)
     assert (reply.status_code, found["message"], found["code"]) == (401, "Invalid key ***.", "***")
-    assert "sk-of-the-caller" not in reply.text + str(reply.headers) + caplog.text
+    assert "sk-c4n4ry-of-the-caller" not in reply.text + str(reply.headers) + caplog.text

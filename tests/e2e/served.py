@@ -149,7 +149,7 @@ def make_gateway(fleet: Fleet, arguments: Mapping[str, Any]) -> tuple[Gateway, d
 
 def key_of(name: str) -> str:
     """The configured key of the provider of this name."""
-    return f"sk-configured-for-{name}"
+    return f"sk-c4n4ry-configured-for-{name}"
 
 
 def _url(place: ScriptedUpstream | RawUpstream | str, fleet: Fleet) -> str:

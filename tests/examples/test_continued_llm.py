@@ -50,7 +50,7 @@ async def continued(url: str, question: str, sent: list[str], after: str) -> lis
     async with first.client() as client:
         gateway = Gateway(
             providers=[
-                OpenAI(api_key="k", client=client),
+                OpenAI(api_key="sk-c4n4ry-k", client=client),
                 VLLM(endpoint=url),
                 OpenAICompatible("afresh", base_url=f"{url}/v1"),
             ],

@@ -43,13 +43,13 @@ def test_with_a_provider_in_the_environment_it_is_asked_and_a_failure_is_status_
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with dead_port() as port:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-c4n4ry-secret")
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
         assert demo.main(["--once", "--port", "0"]) == 1
     shown = capsys.readouterr()
     assert "The environment names real providers (OPENAI_API_KEY)" in shown.out
     assert shown.out.count("HTTP/1.1 502 Bad Gateway") == 2
-    assert "sk-secret" not in shown.out + shown.err
+    assert "sk-c4n4ry-secret" not in shown.out + shown.err
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:

@@ -22,7 +22,7 @@ async def example(
     """The example's module, a client of its app, and the second of its two providers; the first is down."""
     down, good = ScriptedUpstream(error(503)), ScriptedUpstream(chat("Hello"))
     async with serve(down) as first, serve(good) as second:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-c4n4ry-test")
         monkeypatch.setenv("OPENAI_BASE_URL", f"{first}/v1")
         monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", second)
         monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-test")

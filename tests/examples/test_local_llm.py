@@ -220,8 +220,8 @@ def caller_of_gateway(model_url: str) -> Iterator[httpx.Client]:
     """A gateway in front of the model, with two dead providers before it."""
     with dead_port() as first, dead_port() as second:
         providers = [
-            OpenAI(api_key="k", base_url=f"http://127.0.0.1:{first}/v1"),
-            Azure(api_key="k", endpoint=f"http://127.0.0.1:{second}"),
+            OpenAI(api_key="sk-c4n4ry-k", base_url=f"http://127.0.0.1:{first}/v1"),
+            Azure(api_key="sk-c4n4ry-k", endpoint=f"http://127.0.0.1:{second}"),
             VLLM(endpoint=model_url),
         ]
         with served(Gateway(providers=providers, failover_sequence=("openai", "azure", "vllm"))) as url:

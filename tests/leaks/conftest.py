@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,3 +30,11 @@ def engine(combination: tuple[str, str]) -> str:
 @pytest.fixture
 def anyio_backend(combination: tuple[str, str]) -> Any:
     return LOOPS[combination[1]]
+
+
+@pytest.fixture(autouse=True)
+def few_records() -> Iterator[None]:
+    # pytest keeps every record, and what grows here is counted; what is logged below is looked at everywhere else.
+    logging.disable(logging.INFO)
+    yield
+    logging.disable(logging.NOTSET)

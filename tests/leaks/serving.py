@@ -44,7 +44,7 @@ async def world_of(engine: str, *, concurrency: int = 1000) -> AsyncIterator[Wor
     chosen: Any = engine
     async with provider() as upstream:
         gateway = Gateway(
-            providers=[OpenAI(api_key="sk-of-the-test", base_url=f"{upstream.url}/v1")],
+            providers=[OpenAI(api_key="sk-c4n4ry-of-the-test", base_url=f"{upstream.url}/v1")],
             engine=chosen,
             limits=Limits(concurrency=concurrency),
             timeouts=Timeouts(),

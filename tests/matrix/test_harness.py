@@ -96,6 +96,7 @@ class Doing:
             self.kept.append(self._act())
 
 
+@pytest.mark.shows_keys("a key is planted in the log, for the world to find")
 @on_either_loop
 @pytest.mark.parametrize(
     "said", [canary("one"), repr(canary("one")), f"Bearer {canary('one')}".encode()], ids=["raw", "repr", "bytes"]
@@ -117,6 +118,7 @@ async def test_a_key_in_base64_is_found(open_world: OpenWorld, lead: str) -> Non
             await world.ask()
 
 
+@pytest.mark.shows_keys("an upstream says a key that nobody sent it, for the world to find")
 @on_either_loop
 async def test_a_key_in_an_answer_is_found_and_one_that_an_upstream_echoes_is_masked(open_world: OpenWorld) -> None:
     echo = refusal(400, {"message": f"bad key {canary('one')}, not {canary('nobody')}"})

@@ -15,7 +15,7 @@ from ogw_asgi._values import ChatCall, Endpoint, Secret, Target
 from ogw_asgi.providers import Provider
 from ogw_asgi.providers.base import Unservable
 
-KEY = "sk-key-0123456789"
+KEY = "sk-c4n4ry-key-0123456789"
 BODY = b'{"model": "asked", "messages": [{"role": "user", "content": "x"}], "zeta": 1.50}'
 CALL = ChatCall(body=BODY, model="asked", model_span=(10, 17))
 FORWARDED = [(b"x-request-id", b"r"), (b"user-agent", b"ogw_asgi")]
@@ -166,7 +166,7 @@ def _count() -> Callable[[], str]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("source", [KEY, lambda: KEY, _token])
+@pytest.mark.parametrize("source", [KEY, Secret(KEY), lambda: KEY, lambda: Secret(KEY), _token])
 @pytest.mark.parametrize(
     "build",
     [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import ogw_asgi._rules.table
 from ogw_asgi._rules.classify import DEFAULT_FAILOVER_ON, OPT_IN_REASONS, classify
-from ogw_asgi._rules.table import TABLE, Reason, Verdict
+from ogw_asgi._rules.table import TABLE, Reason, Verdict, blames_the_key
 from ogw_asgi._values import Outcome, OutcomeKind, ProviderError
 
 KINDS = get_args(OutcomeKind)
@@ -273,6 +273,21 @@ REFUSALS = [
         ours("misconfigured"),
         "B.any-400-service-tier",
     ),
+    *[
+        row(answer(status, kind, message=message), after("auth", alert=True, repeatable=False), "B.any-400-key")
+        for status, kind, message in [
+            (
+                400,
+                "compatible",
+                "Incorrect API key provided: xa***ey. You can obtain an API key from https://console.x.ai.",
+            ),
+            (400, "compatible", "API key not valid. Please pass a valid API key."),
+            (422, "openai", "Invalid API Key"),
+        ]
+    ],
+    # In the middle of a text it may be the caller's own words, quoted.
+    row(answer(400, "vllm", message="Input should be a string: 'API key not valid'"), stop("bad_request")),
+    row(answer(400, "vllm", message="Invalid API key", caller_key=True), stop("bad_request")),
     row(
         answer(400, param="service_tier", code="invalid_value", message="Invalid value: 'x'."),
         stop("bad_request"),
@@ -413,3 +428,22 @@ def test_rules_read_no_clock_and_do_no_io(path: Path) -> None:
         for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""])
     }
     assert imported.isdisjoint({"time", "random", "logging", "anyio", "asyncio", "socket", "httpx", "starlette"})
+
+
+@pytest.mark.parametrize(
+    ("error", "about_the_key"),
+    [
+        (ProviderError(code="invalid_api_key"), True),
+        (ProviderError(code="401"), True),
+        (ProviderError(type="AuthenticationError"), True),
+        (ProviderError(inner_code="PermissionDenied"), True),
+        (ProviderError(message="Your API key: ****cdef is invalid"), True),
+        (ProviderError(message="check the api-key header"), True),
+        (ProviderError(message="api_key expired"), True),
+        (ProviderError(code="server_error", message="engine died"), False),
+        (ProviderError(), False),
+    ],
+    ids=str,
+)
+def test_an_error_inside_an_answer_tells_whether_it_is_about_the_key(error: ProviderError, about_the_key: bool) -> None:
+    assert blames_the_key(error) is about_the_key

@@ -246,7 +246,7 @@ def test_mixed_failures_are_a_502_that_names_them(
     )
 )
 def test_a_sum_never_holds_a_providers_own_text(kinds: list[int | str]) -> None:
-    secret = "http://10.0.0.7:8000 sk-secret"
+    secret = "http://10.0.0.7:8000 sk-c4n4ry-secret"
     attempts = [
         ended("openai", kind, detail=secret, error={"message": secret, "type": secret, "param": secret})
         for kind in kinds

@@ -132,10 +132,10 @@ def test_without_the_header_vllm_is_asked_at_its_own_endpoint() -> None:
 
 @pytest.mark.contract("2.sequence.unknown-provider")
 def test_an_unknown_provider_is_a_400_that_names_the_header_and_the_configured_ones() -> None:
-    refusal = refused(items("openai", "sk-secret"), OPENAI, AZURE)
+    refusal = refused(items("openai", "sk-c4n4ry-secret"), OPENAI, AZURE)
     assert (refusal.status, refusal.param) == (400, "x-opengateway-failover-sequence")
     assert "openai, azure" in refusal.message
-    assert "sk-secret" not in refusal.message
+    assert "sk-c4n4ry-secret" not in refusal.message
 
 
 @pytest.mark.contract("2.endpoint.missing")

@@ -25,7 +25,7 @@ from ogw_asgi import Gateway, OpenAI
 UPSTREAM = os.environ["SHUTDOWN_UPSTREAM"]
 ENGINE: Any = os.environ["SHUTDOWN_ENGINE"]
 
-gateway = Gateway(providers=[OpenAI(api_key="sk-of-the-test", base_url=f"{UPSTREAM}/v1")], engine=ENGINE)
+gateway = Gateway(providers=[OpenAI(api_key="sk-c4n4ry-of-the-test", base_url=f"{UPSTREAM}/v1")], engine=ENGINE)
 
 
 def upstream_sockets() -> int:

@@ -15,6 +15,7 @@ import anyio
 import anyio.abc
 
 from ogw_asgi.testing._signals import leave
+from tests.canaries import assert_silent
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,6 +95,7 @@ async def running(
                 finally:
                     _kill_group(process.pid)
                     await leave(group)
+            assert_silent("\n".join(server.lines), "what the server said")
         except Exception as error:
             error.add_note("the server said:\n" + "\n".join(server.lines))
             raise

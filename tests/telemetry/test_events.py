@@ -24,7 +24,7 @@ from tests.asgi.hosts import QUESTION, STREAMED, in_process
 
 anyio_test = pytest.mark.anyio
 
-KEY = "sk-secret-key-000000"
+KEY = "sk-c4n4ry-secret-key-000000"
 PROMPT = "the-secret-prompt"
 
 
@@ -215,7 +215,10 @@ async def test_no_record_holds_a_key_a_prompt_an_answer_or_a_url(
             gateway = Gateway(providers=providers, sinks=[sink], timeouts=limits)
             async with gateway, asgi_client(gateway) as caller:
                 async with caller.stream(
-                    "POST", "/chat/completions", json=question, headers={"authorization": "Bearer sk-callers-own"}
+                    "POST",
+                    "/chat/completions",
+                    json=question,
+                    headers={"authorization": "Bearer sk-c4n4ry-callers-own"},
                 ) as response:
                     received = b""
                     try:
@@ -227,7 +230,7 @@ async def test_no_record_holds_a_key_a_prompt_an_answer_or_a_url(
     records = [record for record in caplog.records if record.name.startswith("ogw_asgi")]
     everything = " ".join(f"{record.getMessage()} {record.__dict__}" for record in records) + repr(sink.events)
     assert "second" in everything
-    for secret in (KEY, PROMPT, "secret-answer", "hidden.test", "secret-value", "sk-callers-own"):
+    for secret in (KEY, PROMPT, "secret-answer", "hidden.test", "secret-value", "sk-c4n4ry-callers-own"):
         assert secret not in everything
     assert KEY.encode() not in received
     assert b"hidden.test" not in received

@@ -28,7 +28,7 @@ def text_of(reply: httpx.Response, *, streamed: bool) -> str:
 
 async def ask(provider: CrashTestProvider, model: str, body: Mapping[str, object]) -> httpx.Response:
     gateway = Gateway(
-        providers=[OpenAI(api_key="sk-test", base_url=provider.base_url), VLLM(endpoint=provider.url)],
+        providers=[OpenAI(api_key="sk-c4n4ry-test", base_url=provider.base_url), VLLM(endpoint=provider.url)],
         failover_sequence=["openai", "vllm/fallback-continues"],
         timeouts=Timeouts(first_chunk_s=0.6, answer_s=0.6),
         on_stream_break="continue",

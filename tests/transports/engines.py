@@ -24,7 +24,7 @@ NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 HEADERS: list[Header] = [
     (b"content-type", b"application/json"),
     (b"accept-encoding", b"identity"),
-    (b"authorization", b"Bearer sk-one"),
+    (b"authorization", b"Bearer sk-c4n4ry-one"),
     (b"x-request-id", b"r-1"),
 ]
 BODY = b'{"model": "m"}'

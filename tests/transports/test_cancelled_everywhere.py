@@ -219,7 +219,7 @@ async def test_a_call_of_a_gateway_with_one_slot(engine_name: Any, answer: Answe
     with nothing_unheard():
         async with echo_server() as server:
             gateway = Gateway(
-                providers=[OpenAI(api_key="sk-test", base_url=server.url("127.0.0.1"))],
+                providers=[OpenAI(api_key="sk-c4n4ry-test", base_url=server.url("127.0.0.1"))],
                 limits=Limits(concurrency=1),
                 timeouts=Timeouts(slot_wait_s=0.001),
                 engine=engine_name,

@@ -34,7 +34,7 @@ from ogw_asgi.transports.httpx import HTTPXTransport, is_client, load_library, m
 from .engines import HEAD_BYTES, NO_AUTHORITIES, OK, fetch, outcome, request_to
 from .servers import certified, read_until, server_of, tls_server, trusting
 
-SECRET = "sk-secret at http://user:password@provider.test/?key=k"
+SECRET = "sk-c4n4ry-secret at http://user:password@provider.test/?key=k"
 
 
 @pytest.fixture(params=["httpx", "httpx2"])
@@ -140,7 +140,7 @@ async def test_every_error_of_the_library_has_a_kind_and_tells_nothing(module: A
     assert caught.value.kind == EXPECTED.get(error.__name__, caught.value.kind)
     assert str(caught.value) == caught.value.kind
     told = "".join(traceback.format_exception(caught.value))
-    assert "sk-secret" not in told
+    assert "sk-c4n4ry-secret" not in told
     assert "provider.test" not in told.replace('request_to("http://provider.test")', "")
 
 

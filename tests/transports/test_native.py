@@ -198,7 +198,7 @@ async def test_an_answer_before_the_end_of_the_upload_ends_the_upload(transport:
 
 
 async def test_headers_that_are_no_bytes_are_a_failure_like_others(transport: NativeTransport) -> None:
-    headers: Any = [("authorization", "Bearer sk-secret")]
+    headers: Any = [("authorization", "Bearer sk-c4n4ry-secret")]
     with pytest.raises(TransportFailure, match="^protocol$"):
         await transport.open(request_to("http://127.0.0.1:1", headers=headers))
 

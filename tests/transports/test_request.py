@@ -101,18 +101,20 @@ async def test_redirects_are_not_followed(transport: Transport, status: int) -> 
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("value", [b"Bearer sk-secret\n", b"Bearer sk-secret\r\nx: y", b"Bearer sk-secret\0"])
+@pytest.mark.parametrize(
+    "value", [b"Bearer sk-c4n4ry-secret\n", b"Bearer sk-c4n4ry-secret\r\nx: y", b"Bearer sk-c4n4ry-secret\0"]
+)
 async def test_an_illegal_header_value_is_not_sent_and_not_told(
     transport: Transport, value: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO), anyio.fail_after(5):
+    with caplog.at_level(logging.DEBUG), anyio.fail_after(5):
         async with RawUpstream([OK]) as server:
             with pytest.raises(TransportFailure) as caught:
                 await transport.open(request_to(server.url, headers=[(b"authorization", value)]))
     assert caught.value.kind == "protocol"
     assert server.requests == []
     told = "".join(traceback.format_exception(caught.value)) + caplog.text
-    assert "sk-secret" not in told
+    assert "sk-c4n4ry-secret" not in told
     assert server.url not in told
 
 

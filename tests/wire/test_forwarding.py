@@ -8,7 +8,7 @@ from ogw_asgi._values import AttemptRecord, CallOptions, Endpoint, Header, Secre
 from ogw_asgi._wire.forwarding import downstream_headers, server_timing, traceparent, upstream_headers
 from ogw_asgi._wire.masking import Mask
 
-KEY = "sk-secret-123456"
+KEY = "sk-c4n4ry-secret-123456"
 
 
 def upstream(options: CallOptions, *, stream: bool = False, traceparent: str | None = None) -> dict[bytes, bytes]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ogw_asgi._wire.masking import Mask
 
-KEY = "sk-secret-123456"
+KEY = "sk-c4n4ry-secret-123456"
 
 
 @pytest.mark.contract("4.masked", "6.envelope.no-secrets")

@@ -29,7 +29,12 @@ ATTEMPTS = "x-opengateway-attempts"
 @asynccontextmanager
 async def sdk(make: Make, served: Served, *, max_retries: int = 0, **options: Any) -> AsyncIterator[Client]:
     """A client as its users make it, pointed at the gateway."""
-    options = {"api_key": "token-of-the-caller", "base_url": f"{served.url}/v1", "max_retries": max_retries, **options}
+    options = {
+        "api_key": "sk-c4n4ry-token-of-the-caller",
+        "base_url": f"{served.url}/v1",
+        "max_retries": max_retries,
+        **options,
+    }
     client: Any = make(**options)
     try:
         yield client

@@ -76,7 +76,9 @@ CASES = {
         fields={"code": "provider_not_allowed"},
         request={"extra_headers": {SEQUENCE: '["openai"]'}},
         settings={
-            "authenticate": bearer_tokens({Principal("team", providers=frozenset({"azure"})): ["token-of-the-caller"]})
+            "authenticate": bearer_tokens(
+                {Principal("team", providers=frozenset({"azure"})): ["sk-c4n4ry-token-of-the-caller"]}
+            )
         },
     ),
     "404 for a model that nobody knows": Case(
@@ -124,7 +126,9 @@ CASES = {
         503,
         fields={"code": "no_provider", "type": "service_unavailable_error"},
         headers={"retry-after": "60", "x-should-retry": "false"},
-        settings={"authenticate": bearer_tokens({Principal("team", providers=frozenset()): ["token-of-the-caller"]})},
+        settings={
+            "authenticate": bearer_tokens({Principal("team", providers=frozenset()): ["sk-c4n4ry-token-of-the-caller"]})
+        },
     ),
     "504 when nobody answers in time": Case(
         openai.InternalServerError,
@@ -160,7 +164,7 @@ def check(failure: Any, case: Case) -> None:
     assert body["message"] in failure.message
     assert failure.request_id == failure.response.headers["x-request-id"]
     assert {name: failure.response.headers.get(name) for name in case.headers} == dict(case.headers)
-    assert "sk-configured" not in failure.message + json.dumps(body)
+    assert "sk-c4n4ry-configured" not in failure.message + json.dumps(body)
 
 
 @pytest.mark.contract("6.envelope.attempts", "1.all-failed", "6.header.on-errors")

@@ -187,7 +187,7 @@ async def test_no_provider_learns_of_the_sdk_or_of_the_gateways_headers(
     names = {name.decode() for name, _ in provider.requests[0].headers}
     assert not [name for name in names if name.startswith(("x-stainless-", "x-opengateway-", "openai-"))]
     assert "cookie" not in names
-    assert "token-of-the-caller" not in str(provider.requests[0].headers)
+    assert "sk-c4n4ry-token-of-the-caller" not in str(provider.requests[0].headers)
     user_agent = provider.requests[0].header("user-agent") or ""
     assert user_agent.startswith("ogw_asgi/")
 

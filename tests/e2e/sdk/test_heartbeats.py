@@ -87,7 +87,7 @@ async def test_a_stream_with_comments_before_and_between_its_events_is_read_as_e
     ]
     with anyio.fail_after(10):
         async with RawUpstream(script) as provider:
-            one = OpenAI(base_url=f"{provider.url}/v1", api_key="sk-test")
+            one = OpenAI(base_url=f"{provider.url}/v1", api_key="sk-c4n4ry-test")
             gateway = beats.app = Gateway(providers=[one], timeouts=OFTEN, sinks=[endings])
             async with serve(beats, http=http) as url:
                 served = Served(url, gateway, [], endings, {})
