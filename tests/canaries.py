@@ -9,7 +9,7 @@ at any offset, percent-encoded, as JSON's or `repr`'s escapes, or in hex. Its ou
 - what a gateway told its sinks, where it has any; what its own log lines carry as `extra`;
 - the exceptions of this package that it met with `pytest.raises`: texts and reprs down the whole chain of causes and
   contexts; of a ConfigurationError, which hosts get to see, the locals of the frames of this package, too;
-- what it handed over itself with `found_in`: the output of a process that it started.
+- what it handed over itself with `assert_silent`: the output of a process that it started.
 
 A test in which a key is shown on purpose says so: `@pytest.mark.shows_keys("why")`.
 """

@@ -75,7 +75,8 @@ class Mask:
             return True
         if len(text) >= self._shortest_code and any(code in text for code in self._all_codes()):
             return True
-        return odd(text) and self.text(text) != text
+        # Most headers of limits are a number, in which nothing can be spelled.
+        return not text.isdigit() and odd(text) and self.text(text) != text
 
     def __repr__(self) -> str:
         return f"Mask({MASK})"
