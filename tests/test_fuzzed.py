@@ -89,6 +89,17 @@ PROPERTIES = {
         "prefilled": "fuzz:prefill",
     },
     "_wire.retry_after": {"read_retry_after": "fuzz:retry_after"},
+    "_wire.spellings": {
+        **dict.fromkeys(["odd", "unescaped"], "wire/test_spellings.py::test_a_text_without_odd_marks_is_not_escaped"),
+        **dict.fromkeys(
+            ["codes", "shortest_code"],
+            "wire/test_spellings.py::test_every_code_is_in_the_base64_of_whatever_holds_the_secret",
+        ),
+        **dict.fromkeys(
+            ["without_codes", "without_cut", "without_hints"],
+            "wire/test_spellings.py::test_what_is_taken_out_is_out_and_the_rest_stays",
+        ),
+    },
     "_wire.sse": {
         "EventTooLarge": VALUE,
         "Event": VALUE,
@@ -180,6 +191,7 @@ PROPERTIES = {
     "_rules.table": {
         "Verdict": VALUE,
         "Row": VALUE,
+        "blames_the_key": "rules/test_properties.py::test_the_key_is_blamed_by_a_word_or_its_name_and_by_no_parameter",
         "blames_the_request": "rules/test_properties.py::test_the_request_is_blamed_by_a_word_and_not_by_a_text",
     },
     "_rules.trail": {"line_of": "rules/test_properties.py::test_a_line_of_the_trail_shows_no_sentence"},

@@ -20,7 +20,7 @@ from ogw_asgi._rules.egress import AllowList
 from ogw_asgi._rules.plan import Catalogue, ProviderFacts, make_plan
 from ogw_asgi._rules.shares import Shares
 from ogw_asgi._rules.standing import Standing, standing, uncooled
-from ogw_asgi._rules.table import blames_the_request
+from ogw_asgi._rules.table import blames_the_key, blames_the_request
 from ogw_asgi._rules.trail import line_of
 from ogw_asgi._values import (
     CallOptions,
@@ -100,6 +100,14 @@ def test_the_request_is_blamed_by_a_word_and_not_by_a_text(error: ProviderError)
     assert blames_the_request(replace(error, code="CONTEXT_LENGTH_EXCEEDED"))
     assert not blames_the_request(ProviderError(message=error.message))
     assert not blames_the_request(None)
+
+
+@some
+@given(errors)
+def test_the_key_is_blamed_by_a_word_or_its_name_and_by_no_parameter(error: ProviderError) -> None:
+    assert blames_the_key(error) == blames_the_key(replace(error, param=None, metadata=not error.metadata))
+    assert blames_the_key(replace(error, message="Incorrect API key provided: sk-pr***cdef"))
+    assert not blames_the_key(ProviderError(code=None, message="the prompt is too long"))
 
 
 # --- the last word ---

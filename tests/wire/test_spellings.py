@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw_asgi._wire.masking import Mask
-from ogw_asgi._wire.spellings import codes, odd, shortest_code, unescaped
+from ogw_asgi._wire.spellings import codes, odd, shortest_code, unescaped, without_codes, without_cut, without_hints
 
 KEY = 'sk-proj/Ab+12"34?5~6>>>7cdef'
 MASK = Mask([KEY], ["http://vllm:8000", "https://hub.test/v1/acct_0123456789ab/Deployments/openai"])
@@ -100,6 +100,27 @@ def test_every_code_is_in_the_base64_of_whatever_holds_the_secret(secret: str, b
 @settings(max_examples=200, deadline=None)
 def test_a_text_without_odd_marks_is_not_escaped(text: str) -> None:
     assert odd(text) or unescaped(text) == text
+
+
+printable = st.text(alphabet=string.printable[:94], min_size=10, max_size=40)
+
+
+@given(secret=printable, before=st.text(max_size=20), after=st.text(max_size=20), cut=st.integers(0, 10))
+@settings(max_examples=200, deadline=None)
+def test_what_is_taken_out_is_out_and_the_rest_stays(secret: str, before: str, after: str, cut: int) -> None:
+    found = list(codes(secret))
+    text = f"{before} {coded(secret)} {after}"
+    masked = without_codes(text, found)
+    assert not any(code in masked for code in found)
+    assert masked.startswith(f"{before} ".rstrip(string.ascii_letters + string.digits + "+/-_="))
+    short = secret[: len(secret) - cut]
+    rest = without_cut(f"{before}{short}", secret, 6)
+    assert f"{before}{short}".startswith(rest.removesuffix("***"))
+    if 6 <= len(short) < len(secret):
+        assert rest.endswith("***")
+    hinted = without_hints(f"{before}{secret[:5]}****{secret[-4:]}{after}", [secret])
+    assert f"{secret[:5]}****" not in hinted
+    assert without_hints(before.replace("*", "").replace(".", ""), []) == before.replace("*", "").replace(".", "")
 
 
 def test_a_mask_is_not_pickled_and_its_copies_mask_as_it_does() -> None:
