@@ -83,7 +83,7 @@ PROPERTIES = {
         "read_members": "wire/test_properties.py::test_members_are_what_stands_there_and_where",
     },
     "_wire.onepass": {"read_at_once": "fuzz:at_once"},
-    "_wire.patient": {"Patient": "wire/test_patient.py::test_what_is_none_is_refused_by_both_or_by_neither"},
+    "_wire.patient": {"Patient": "fuzz:patient"},
     "_wire.prefill": {
         "can_be_continued": "wire/test_properties.py::test_nothing_but_one_plain_text_can_be_continued",
         "prefilled": "fuzz:prefill",

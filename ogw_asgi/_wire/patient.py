@@ -23,7 +23,7 @@ MOST_DEEP = 128
 """Levels of containers that are larger than a window."""
 
 _TRIES = 2
-_WASTE = 4
+WASTE = 4
 """So many times its length a text may cost in windows that end in the wrong place."""
 
 _skip = re.compile(r"[ \t\n\r]*+").match
@@ -36,16 +36,25 @@ class Patient:
         wanted: the members of the outermost object that somebody looks at. Others are emptied if they are large.
         kept_depth: so are containers below so many levels.
         most_kept: an array that is kept and has more elements than this is refused.
+        window, waste: see WINDOW and WASTE.
     """
 
     def __init__(
-        self, text: str, wanted: Container[str], *, kept_depth: int = MOST_DEEP, most_kept: float = float("inf")
+        self,
+        text: str,
+        wanted: Container[str],
+        *,
+        kept_depth: int = MOST_DEEP,
+        most_kept: float = float("inf"),
+        window: int = WINDOW,
+        waste: int = WASTE,
     ) -> None:
         self._text = text
         self._wanted = wanted
         self._kept_depth = kept_depth
         self._most_kept = most_kept
-        self._left = _WASTE * len(text) + WINDOW
+        self._window = window
+        self._left = waste * len(text) + window
 
     def read_document(self) -> Any:
         """The one value that the text holds, blanks around it allowed. Raises InvalidJSON."""
@@ -60,7 +69,7 @@ class Patient:
         `depth`: of containers around it. `kept`: somebody looks at it.
         """
         text = self._text
-        window = text[start : start + WINDOW]
+        window = text[start : start + self._window]
         whole = start + len(window) == len(text)
         try:
             value, end = read_value(window)
@@ -91,7 +100,7 @@ class Patient:
                     found += items
                     self._refuse_many(found)
                 continue
-            until = at + WINDOW
+            until = at + self._window
             while at < until:
                 value, at = self.read_value(at, depth + 1, kept=kept)
                 if kept:
@@ -111,7 +120,7 @@ class Patient:
                 if kept:
                     found.update(members)
                 continue
-            until = at + WINDOW
+            until = at + self._window
             while at < until:
                 key, at = self._name(at)
                 value, at = self.read_value(at, depth + 1, kept=kept and (depth > 0 or key in self._wanted))
@@ -129,7 +138,7 @@ class Patient:
         """All that stands in this window up to one of its last commas, and the place behind that; None: that was inside
         an element. If the scanner takes it for a whole container it is one: strings and brackets would be left open.
         """
-        window = self._text[at : at + WINDOW]
+        window = self._text[at : at + self._window]
         stop = len(window)
         for _ in range(_TRIES):
             stop = window.rfind(",", 0, stop)

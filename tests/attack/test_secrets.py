@@ -99,7 +99,8 @@ BAD: dict[str, Callable[[], object]] = {
     "token": lambda: bearer_tokens([KEY + "\n"]),
     "tokens twice": lambda: bearer_tokens([KEY, KEY]),
     "tokens the wrong way round": lambda: bearer_tokens({KEY: "team-a"}),
-    "tokens as JSON": lambda: Gateway.from_env({"OGW_BEARER_TOKENS": f'["{KEY}"]'}),
+    "tokens in quotes": lambda: Gateway.from_env({"OGW_BEARER_TOKENS": f'"{KEY}"'}),
+    "tokens in an array of no strings": lambda: Gateway.from_env({"OGW_BEARER_TOKENS": f'["{KEY}", 1]'}),
     "tokens in broken JSON": lambda: Gateway.from_env({"OGW_BEARER_TOKENS": json.dumps({"team": [KEY]})[:-1]}),
     "authenticator": lambda: Gateway(authenticate={"team": [KEY]}),  # type: ignore[arg-type]
 }

@@ -137,7 +137,13 @@ BY_CODE = {
     "all_attempts_failed": Case(502, providers={"openai": error(500, code=7), "azure": error(401)}),
     "timeout": Case(504, headers={"x-opengateway-timeout": "30"}, providers={"openai": hang()}),
 }
-IN_TESTS_OF_THEIR_OWN = {"gateway_closed", "gateway_overloaded", "principal_overloaded", "stream_interrupted"}
+IN_TESTS_OF_THEIR_OWN = {
+    "gateway_closed",
+    "gateway_overloaded",
+    "principal_overloaded",
+    "stream_interrupted",
+    "too_many_denials",
+}
 TO_NOBODY = {"client_disconnected"}
 
 
@@ -212,6 +218,14 @@ async def test_a_principals_own_limit_speaks_openais_envelope() -> None:
             release.set()
     assert (reply.status_code, reply.json()["error"]["code"]) == (429, "principal_overloaded")
     check_envelope(reply.json())
+
+
+async def test_being_denied_too_often_is_openais_envelope() -> None:
+    async with gateway_of(vllm=ScriptedUpstream(chat())) as world:
+        headers = {"x-opengateway-vllm-endpoint": "http://10.0.0.7"}
+        replies = [await world.post(headers=headers) for _ in range(11)]
+    assert (replies[-1].status_code, replies[-1].json()["error"]["code"]) == (429, "too_many_denials")
+    check_envelope(replies[-1].json())
 
 
 @pytest.mark.contract("5.error-event", "5.frame.no-other-fields")

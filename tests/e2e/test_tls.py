@@ -118,7 +118,9 @@ async def test_endpoints_that_callers_name_are_trusted_as_the_operators_own_serv
     with anyio.fail_after(5):
         async with tls(upstream, AUTHORITY.issue_cert("localhost")) as url:
             for context, status in ((trusting(AUTHORITY), 201), (None, 502)):
-                providers: list[Provider] = [VLLM(allowed_endpoints=[url], ssl_context=context)]
+                providers: list[Provider] = [
+                    VLLM(allowed_endpoints=[f"{url} in 127.0.0.0/8 ::1/128"], ssl_context=context)
+                ]
                 reply = await ask(providers, engine, {"x-opengateway-vllm-endpoint": url})
                 assert reply.status_code == status
     assert len(upstream.requests) == 1

@@ -23,7 +23,9 @@ from ogw_asgi._wire.headers import (
     refuse_two_lengths,
     refuse_two_tokens,
 )
+from ogw_asgi._wire.members import InvalidJSON, read_document
 from ogw_asgi._wire.onepass import read_at_once
+from ogw_asgi._wire.patient import Patient
 from ogw_asgi._wire.prefill import LIMITS as TOKEN_LIMITS
 from ogw_asgi._wire.prefill import can_be_continued, prefilled
 from ogw_asgi._wire.structure import refuse_structure, refuse_width
@@ -229,6 +231,31 @@ def _judge_at_once(raw: bytes, result: tuple[dict[str, Any], tuple[int, int]] | 
     return True
 
 
+# --- the same in small windows ---
+
+
+class _All:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def _read_patiently(raw: bytes) -> Any:
+    return Patient(raw.decode("utf-8", "replace"), _All(), window=24).read_document()
+
+
+def _judge_patiently(raw: bytes, result: Any) -> bool:
+    try:
+        at_once = read_document(raw.decode("utf-8", "replace"))
+    except InvalidJSON:
+        assert isinstance(result, InvalidJSON)
+        return False
+    if isinstance(result, InvalidJSON):  # made to fool windows, or too deep for them
+        assert str(result) in ("it is too complex", "it is nested too deeply")
+        return False
+    assert result == at_once
+    return True
+
+
 # --- the body with what has been said so far ---
 
 _TEXT = 'so far "ü😀"\n \\'
@@ -402,6 +429,7 @@ TARGETS = [
     Target("body", _BODY_SEEDS, lambda raw: read_body(raw, LIMITS), _judge_body, (RequestRejected,), _BODY_TOKENS),
     Target("structure", _BODY_SEEDS, _structure, _judge_structure, (RequestRejected,), _BODY_TOKENS),
     Target("at_once", _BODY_SEEDS, _read_at_once, _judge_at_once, (), _BODY_TOKENS),
+    Target("patient", _BODY_SEEDS, _read_patiently, _judge_patiently, (InvalidJSON,), _BODY_TOKENS),
     Target("prefill", _BODY_SEEDS, _read_prefilled, _judge_prefilled, (RequestRejected,), _BODY_TOKENS),
     Target("headers", _HEADER_SEEDS, _read_headers, _judge_headers, (RequestRejected,), _HEADER_TOKENS),
     Target("endpoint", [url.encode() for url in _URLS], _read_endpoint, _judge_endpoint, (ValueError,), _URL_TOKENS),

@@ -145,11 +145,11 @@ def test_one_gateway_works_on_one_loop_after_another(
 
     async def ask_twice(loop: str) -> list[tuple[int, bytes]]:
         async with RawUpstream([good(case.mode, f"on {loop}")]) as upstream:
+            provider = OpenAICompatible("one", base_url=f"{upstream.url}/v1", api_key=canary("one"))
             if not gateways:
-                provider = OpenAICompatible("one", base_url="http://127.0.0.1:1/v1", api_key=canary("one"))
                 gateways.append(Gateway(providers=[provider], engine=case.engine))
             gateway = gateways[0]
-            gateway._providers["one"].base_url = f"{upstream.url}/v1"
+            gateway._providers["one"] = provider
             replies = []
             with anyio.fail_after(5):
                 async with served(gateway if closed else WithoutLifespan(gateway)) as port:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ogw_asgi import VLLM, Azure, OpenAI, OpenAICompatible
+from ogw_asgi import VLLM, Azure, ConfigurationError, OpenAI, OpenAICompatible
 from ogw_asgi._secret import Misdirected
 from ogw_asgi._values import ChatCall, Endpoint, Secret, Target
 from ogw_asgi.providers import Provider
@@ -280,3 +280,17 @@ def test_neither_do_the_configured_key_and_the_callers_ever_change_places(
 )
 def test_the_origin_of_a_provider_is_written_as_engines_write_it(url: str, origin: str) -> None:
     assert OpenAI(base_url=url).origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "host", ["a%2eb", "a\\b", "a;b", "a,b", "a$b", "*", "a..b", ".a", "[::1", "a|b", "{a}", "a~b", "a!b", "a^b"]
+)
+def test_the_host_of_a_configured_url_is_letters_digits_hyphens_and_dots(host: str) -> None:
+    for build in (
+        lambda url: OpenAI(base_url=url),
+        lambda url: Azure(endpoint=url),
+        lambda url: VLLM(endpoint=url),
+        lambda url: OpenAICompatible("one", base_url=url),
+    ):
+        with pytest.raises(ConfigurationError, match="absolute http"):
+            build(f"https://{host}/v1")

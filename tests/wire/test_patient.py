@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Container
 from typing import Any
 
 import pytest
@@ -13,8 +14,6 @@ from hypothesis import strategies as st
 from ogw_asgi._wire import patient
 from ogw_asgi._wire.members import InvalidJSON, read_document, read_value
 from ogw_asgi._wire.patient import Patient
-
-EVERYTHING = frozenset("abcdefghijklmnopqrstuvwxyz")
 
 
 class All:
@@ -29,18 +28,16 @@ def at_once(text: str) -> Any:
         return InvalidJSON
 
 
-def patiently(text: str, **options: Any) -> Any:
+def small(text: str, wanted: Container[str] = (), **options: Any) -> Patient:
+    """So that small texts show what large ones would; and time enough for windows that end in the wrong place."""
+    return Patient(text, wanted, **{"window": 12, "waste": 1000, **options})
+
+
+def patiently(text: str) -> Any:
     try:
-        return Patient(text, All(), **options).read_document()
+        return small(text, All()).read_document()
     except InvalidJSON:
         return InvalidJSON
-
-
-@pytest.fixture(autouse=True)
-def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that small texts show what large ones would; and time enough for windows that end in the wrong place."""
-    monkeypatch.setattr(patient, "WINDOW", 12)
-    monkeypatch.setattr(patient, "_WASTE", 1000)
 
 
 values = st.recursive(
@@ -128,20 +125,20 @@ def test_windows_that_end_in_the_midst_of_something(text: str) -> None:
 def test_what_nobody_wants_is_checked_and_left_empty_where_it_is_large() -> None:
     large = [{"deep": list(range(30))}] * 3
     text = json.dumps({"wanted": large, "other": large, "small": [1], "members": {"k" * 20: 1, "l": 2, "m": 3}})
-    found = Patient(text, {"wanted"}).read_document()
+    found = small(text, {"wanted"}).read_document()
     assert found == {"wanted": large, "other": [], "small": [1], "members": {}}
-    shallow = Patient(text, {"wanted"}, kept_depth=3).read_document()
+    shallow = small(text, {"wanted"}, kept_depth=3).read_document()
     assert shallow["wanted"] == [{"deep": []}] * 3
     with pytest.raises(InvalidJSON):
-        Patient(text.replace("29]}]", "29,]}]"), {"wanted"}).read_document()
+        small(text.replace("29]}]", "29,]}]"), {"wanted"}).read_document()
 
 
 def test_an_array_that_is_kept_may_have_so_many_elements() -> None:
     for each in ("1", '{"aaaaaaaaaaaaaaaa":1}'):
         text = "[" + ",".join([each] * 30) + "]"
-        assert len(Patient(text, (), most_kept=30).read_document()) == 30
+        assert len(small(text, (), most_kept=30).read_document()) == 30
         with pytest.raises(InvalidJSON, match="elements"):
-            Patient(text, (), most_kept=29).read_document()
+            small(text, (), most_kept=29).read_document()
 
 
 def test_what_is_large_at_every_level_is_refused_when_it_is_nested_too_deeply() -> None:
@@ -150,16 +147,14 @@ def test_what_is_large_at_every_level_is_refused_when_it_is_nested_too_deeply() 
         assert isinstance(patiently(text), found)
 
 
-def test_a_text_that_is_made_to_fool_the_windows_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient, "_WASTE", 4)
+def test_a_text_that_is_made_to_fool_the_windows_is_given_up() -> None:
     chain = "[" * 100 + ",".join(["[]"] * 40) + "]" * 100
     with pytest.raises(InvalidJSON, match="complex"):
-        Patient(f"[{','.join([chain] * 20)}]", ()).read_document()
+        small(f"[{','.join([chain] * 20)}]", waste=patient.WASTE).read_document()
 
 
 def test_no_call_of_the_scanner_gets_more_than_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is what it is for: a thread that reads gives its turn away between two calls."""
-    monkeypatch.undo()
     text = json.dumps({"x": [[]] * 200_000, "y": [{"a": 1.5, "b": ["c"]}] * 50_000})
     longest_s = 0.0
     real = read_value
