@@ -150,7 +150,7 @@ def test_a_second_event_loop_gets_connections_of_its_own(
     async def again() -> None:
         with anyio.fail_after(10):
             async with serve(ScriptedUpstream(chat())) as url:
-                gateways[0]._providers["openai"].base_url = f"{url}/v1"
+                gateways[0]._providers["openai"] = OpenAI(base_url=f"{url}/v1", api_key=KEY)
                 await use()
 
     async def use() -> None:
