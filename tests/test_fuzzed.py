@@ -26,6 +26,7 @@ PROPERTIES = {
     "_wire.answer": {
         "Answer": VALUE,
         "read_answer": "fuzz:answer",
+        "surrogates_paired": "wire/test_answer.py::test_surrogates_are_paired_or_not_wherever_the_text_is_cut",
         "media": "wire/test_properties.py::test_what_headers_say_of_a_body_is_one_of_five_and_a_yes_or_no",
         "encoded": "wire/test_properties.py::test_what_headers_say_of_a_body_is_one_of_five_and_a_yes_or_no",
     },

@@ -29,8 +29,8 @@ MOST_STRUCTURE = 4_000_000
 _paired = re.compile(r"(?:[^\\]++|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(?!u[dD][89a-fA-F]).)*+").match
 
 _SLICE = 64 << 10
-_LONGEST_ESCAPE = 12
-"""Two surrogates."""
+_ESCAPE = 6
+_PAIR = 2 * _ESCAPE
 
 
 _LOOKED_AT = frozenset({"choices", "error", "message", "type", "code", "object"})
@@ -63,7 +63,7 @@ def read_answer(body: bytes, *, patiently: bool = False) -> Answer:
         value = _read_patiently(text) if patiently else read_document(text)
     except (UnicodeDecodeError, InvalidJSON):
         return Answer(body, "not_json")
-    if ("\\ud" in text or "\\uD" in text) and not _surrogates_paired(text):
+    if ("\\ud" in text or "\\uD" in text) and not surrogates_paired(text):
         return Answer(body, "not_json")
     if not isinstance(value, dict):
         return Answer(body, "not_an_object", read_error_value(value))
@@ -79,14 +79,23 @@ def read_answer(body: bytes, *, patiently: bool = False) -> Answer:
     return Answer(body if relayed is text else relayed.encode())
 
 
-def _surrogates_paired(text: str) -> bool:
-    """In slices: whoever reads in a thread gives its turn away between them."""
+def surrogates_paired(text: str, slice_chars: int = _SLICE) -> bool:
+    """Do all escaped surrogates of this JSON stand in pairs?
+
+    In slices: whoever reads in a thread gives its turn away between them.
+    """
     at = 0
     while at < len(text):
-        until = min(at + _SLICE, len(text))
+        until = at + slice_chars
+        if until < len(text):
+            # Not in the midst of an escape, whose beginning looks like another one.
+            cut = text.rfind("\\", until - _ESCAPE, until)
+            until = cut if cut >= 0 else until
+        else:
+            until = len(text)
         found = _paired(text, at, until)
         end = found.end() if found is not None else at
-        if end < until and (until == len(text) or end <= until - _LONGEST_ESCAPE):
+        if end < until and (until == len(text) or end <= until - _PAIR):
             return False
         at = end
     return True

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw_asgi._values import Header, ProviderError
-from ogw_asgi._wire.answer import MOST_STRUCTURE, Answer, encoded, media, read_answer
+from ogw_asgi._wire.answer import MOST_STRUCTURE, Answer, encoded, media, read_answer, surrogates_paired
 from ogw_asgi._wire.envelope import READ_MEMBERS
 
 GOOD = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
@@ -172,3 +172,36 @@ def test_without_a_content_type_there_is_no_media() -> None:
 )
 def test_a_body_is_encoded_when_any_coding_but_identity_is_named(headers: list[Header], is_encoded: bool) -> None:
     assert encoded(headers) is is_encoded
+
+
+@pytest.mark.parametrize("slice_chars", [24, 25, 31, 64 << 10])
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["a", "\\\\", "\\n", "\\u0041", "\\ud83d", "\\ude00", "\\ud83d\\ude00", "ud83d", "bcdefghijk"]),
+        max_size=40,
+    )
+)
+def test_surrogates_are_paired_or_not_wherever_the_text_is_cut(slice_chars: int, pieces: list[str]) -> None:
+    text = "".join(pieces)
+    held = json.loads(f'"{text}"')
+    alone = any("\ud800" <= char <= "\udfff" for char in held)
+    assert surrogates_paired(text, slice_chars) == (not alone)
+    assert not surrogates_paired(text + "\\ud83d", slice_chars)
+
+
+@pytest.mark.parametrize("patiently", [False, True])
+@pytest.mark.parametrize(
+    ("body", "no_answer"),
+    [
+        (GOOD, None),
+        (GOOD[:-1], "not_json"),
+        (GOOD[:-1] + b',"error":null}', None),
+        (GOOD[:-1] + b',"error":{"message":"no"}}', "error_body"),
+        (b"[1]", "not_an_object"),
+        (b'{"choices":[]}', "no_choices"),
+    ],
+)
+def test_an_answer_is_judged_alike_at_once_and_patiently(body: bytes, no_answer: str | None, patiently: bool) -> None:
+    assert read_answer(body, patiently=patiently).no_answer == no_answer
+    assert read_answer(body, patiently=patiently) == read_answer(body)
