@@ -1,6 +1,7 @@
 """The table of verdicts: contract section 4 as data, row by row, first match wins.
 
-Everything that decides whether a failure moves on lives in this file; `classify.py` only walks it. A row
+Everything that decides whether a failure moves on lives in this file, but for the words that are looked for
+(`words.py`); `classify.py` only walks it. A row
 holds when all the predicates it names hold. Rows that look at codes stand before rows that look at texts, and
 no text row covers a 401 or a 5xx: servers reword messages, so words never overrule what a status says.
 Pure: no clock, no I/O.
@@ -13,6 +14,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .._values import Outcome, OutcomeKind, ProviderError
+from .words import (
+    BLAMES_THE_REQUEST,
+    KEY,
+    KEY_BEGINNINGS,
+    LENGTH,
+    LENGTH_TEXTS,
+    MONEY,
+    POLICY,
+    UNSUPPORTED,
+    UNSUPPORTED_TEXTS,
+)
 
 Reason = Literal[
     "ok",
@@ -126,88 +138,18 @@ class Row:
         )
 
 
-# Money: waiting seconds never helps, and only the operator can (OpenAI's four spend codes and their elders).
-_MONEY = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "billing_not_active",
-        "enforced_spend_limit_reached",
-    }
-)
-_LENGTH = frozenset({"context_length_exceeded", "exceed_context_size_error"})
-_LENGTH_TEXTS = (
-    "maximum context length",
-    "context length exceeded",
-    "exceeds the available context size",
-    "is longer than the model's context length",
-    "exceeds the maximum number of tokens allowed",
-    "input tokens exceed the configured limit",
-    "exceed context limit",
-    "maximum input length is",
-    "prompt is too long",
-    "inputs tokens + max_new_tokens must be",
-    "cannot be greater than max_model_len",
-)
-_POLICY = frozenset(
-    {
-        "invalid_prompt",
-        "content_policy_violation",
-        "cyber_policy",
-        "content_filter",
-        "responsibleaipolicyviolation",
-    }
-)
-_UNSUPPORTED = frozenset(
-    {
-        "unsupported_parameter",
-        "unsupported_value",
-        "unknown_parameter",
-        "unrecognized_request_argument",
-    }
-)
-_UNSUPPORTED_TEXTS = (
-    "unrecognized request argument",
-    "extra inputs are not permitted",
-    "unknown parameter",
-    "unsupported parameter",
-    "unsupported value",
-)
-_KEY_BEGINNINGS = ("incorrect api key", "invalid api key", "api key not valid", "api key not found", "api key expired")
-_KEY = frozenset(
-    {
-        "401",
-        "403",
-        "invalid_api_key",
-        "authentication_error",
-        "authenticationerror",
-        "invalid_authentication",
-        "unauthenticated",
-        "unauthorized",
-        "forbidden",
-        "access_denied",
-        "permission_denied",
-        "permission_error",
-        "permissiondenied",
-        "permissiondeniederror",
-    }
-)
-_BLAMES_THE_REQUEST = _LENGTH | _POLICY | _UNSUPPORTED | {"400", "413", "422", "invalid_request_error"}
 _CLIENT_ERRORS = range(400, 500)
 
 
 def blames_the_request(error: ProviderError | None) -> bool:
     """An error that came inside an answer says that the request was at fault, and not the provider."""
     words = () if error is None else (error.code, error.type, error.inner_code)
-    return any(word is not None and word.lower() in _BLAMES_THE_REQUEST for word in words)
+    return any(word is not None and word.lower() in BLAMES_THE_REQUEST for word in words)
 
 
 def blames_the_key(error: ProviderError) -> bool:
     """An error that came inside an answer is about the key: its words may show the half of it (contract, section 4)."""
-    marked = any(word is not None and word.lower() in _KEY for word in (error.code, error.type, error.inner_code))
+    marked = any(word is not None and word.lower() in KEY for word in (error.code, error.type, error.inner_code))
     said = (error.message or "").lower()
     return marked or "api key" in said or "api_key" in said or "api-key" in said
 
@@ -242,7 +184,7 @@ TABLE: tuple[Row, ...] = (
     Row(kinds=("protocol",), verdict=Verdict("next", "protocol", counts="model")),
     Row(kinds=("timeout",), verdict=Verdict("next", "timeout", counts="model")),
     # An error event or key inside a 200 that blames the request: any caller could bring it about.
-    Row(kinds=("invalid_answer",), marks=_BLAMES_THE_REQUEST, verdict=Verdict("next", "invalid_answer")),
+    Row(kinds=("invalid_answer",), marks=BLAMES_THE_REQUEST, verdict=Verdict("next", "invalid_answer")),
     # A stream that went on beyond our own limits, which came to light because it was read to its end.
     Row(
         kinds=("invalid_answer",),
@@ -275,14 +217,14 @@ TABLE: tuple[Row, ...] = (
     Row(statuses=(402,), verdict=_OUT_OF_MONEY),
     # Azure's quota is a rate, too; 429 has four causes there and one cure.
     Row(statuses=(429,), provider_kinds=("azure",), verdict=_RATE),
-    Row(statuses=(429,), marks=_MONEY, verdict=_OUT_OF_MONEY),
+    Row(statuses=(429,), marks=MONEY, verdict=_OUT_OF_MONEY),
     Row(statuses=(429,), texts=("request too large for",), verdict=_TOO_LARGE),
     Row(statuses=(429,), verdict=_RATE),
     Row(statuses=(413,), marks=("rate_limit_exceeded", "tokens"), verdict=_TOO_LARGE),  # Groq
     # --- refusals known by their code -----------------------------------------------------------------------
     Row(statuses=(400,), forms=("empty", "html"), verdict=_INVALID),  # a proxy in front of the server
-    Row(statuses=(400, 403, 413, 422), marks=_LENGTH, opt_in=True, verdict=_TOO_LONG),
-    Row(statuses=(400,), marks=_POLICY, opt_in=True, verdict=_FILTERED),
+    Row(statuses=(400, 403, 413, 422), marks=LENGTH, opt_in=True, verdict=_TOO_LONG),
+    Row(statuses=(400,), marks=POLICY, opt_in=True, verdict=_FILTERED),
     Row(statuses=(403, 404), marks=("model_not_found", "deploymentnotfound"), verdict=_UNKNOWN_MODEL),
     Row(statuses=(403,), metadata=True, opt_in=True, verdict=_FILTERED),  # OpenRouter's moderation
     Row(
@@ -296,12 +238,12 @@ TABLE: tuple[Row, ...] = (
         texts=("not allowed for this project", "not allowed for the project"),
         verdict=_ours("misconfigured"),
     ),
-    Row(statuses=(400, 422), marks=_UNSUPPORTED, opt_in=True, verdict=_UNKNOWN_FIELD),
+    Row(statuses=(400, 422), marks=UNSUPPORTED, opt_in=True, verdict=_UNKNOWN_FIELD),
     Row(statuses=(404,), marks=("notfounderror",), params=("model",), verdict=_UNKNOWN_MODEL),  # vLLM
     # --- refusals known by their text alone -----------------------------------------------------------------
     Row(
         statuses=(400, 403, 413, 422),
-        texts=_LENGTH_TEXTS,
+        texts=LENGTH_TEXTS,
         not_codes=("string_above_max_length",),  # one field is too long, not the prompt
         opt_in=True,
         verdict=_TOO_LONG,
@@ -312,12 +254,12 @@ TABLE: tuple[Row, ...] = (
         opt_in=True,
         verdict=_FILTERED,
     ),
-    Row(statuses=(400, 422), texts=_UNSUPPORTED_TEXTS, opt_in=True, verdict=_UNKNOWN_FIELD),
+    Row(statuses=(400, 422), texts=UNSUPPORTED_TEXTS, opt_in=True, verdict=_UNKNOWN_FIELD),
     # xAI and Gemini say so with a 400. Neutral for the breaker, as everything is that rests on words alone.
     Row(
         statuses=(400, 422),
         caller_key=False,
-        begins=_KEY_BEGINNINGS,
+        begins=KEY_BEGINNINGS,
         verdict=Verdict("next", "auth", alert=True, repeatable=False),
     ),
     # vLLM before 0.10 says so without a param.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from .._values import written_origin
+
 REMEMBERED = 1024
 
 
@@ -15,6 +17,4 @@ def origin_of(url: str) -> str:
     host, port = parts.hostname, parts.port
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError("not an absolute http(s) URL")
-    shown = f"[{host}]" if ":" in host else host
-    default = 443 if parts.scheme == "https" else 80
-    return f"{parts.scheme}://{shown}" + ("" if port in (None, default) else f":{port}")
+    return written_origin(parts.scheme, host, port)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from .._values import Header
+from .._values import Header, written_origin
 from .base import OWN_HEADERS, TransportFailure
 
 _URL = re.compile(r"[!-~]+")
@@ -42,14 +42,7 @@ def read_url(url: str) -> Route:
     shown = f"[{host.partition('%')[0]}]" if ":" in host else host  # a zone is nobody else's business (RFC 6874)
     netloc = shown if port in (None, default) else f"{shown}:{port}"
     prefix = f"POST {path} HTTP/1.1\r\nhost: {netloc}\r\n".encode()
-    return Route((scheme, host, port or default), prefix, write_origin(scheme, host, port))
-
-
-def write_origin(scheme: str, host: str, port: int | None) -> str:
-    """As `Endpoint.origin` and a provider's own are written."""
-    literal = f"[{host}]" if ":" in host else host
-    default = 443 if scheme == "https" else 80
-    return f"{scheme}://{literal}" + ("" if port in (None, default) else f":{port}")
+    return Route((scheme, host, port or default), prefix, written_origin(scheme, host, port))
 
 
 def write_head(route: Route, headers: Sequence[Header], length: int) -> bytes:

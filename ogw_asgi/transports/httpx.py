@@ -17,11 +17,11 @@ from typing import Any, cast
 import anyio
 import anyio.lowlevel
 
-from .._values import Header, UpstreamRequest
+from .._values import Header, UpstreamRequest, written_origin
 from ..exceptions import ConfigurationError
 from ._exchange import Exchange, close
 from ._httpcore import make_network
-from ._request import refuse_headers, write_origin
+from ._request import refuse_headers
 from .base import FailureKind, TransportFailure
 from .dial import Dialer
 
@@ -239,7 +239,7 @@ class HTTPXTransport:
 
 
 def _origin_of(url: Any) -> str:
-    return write_origin(url.scheme, url.raw_host.decode("ascii").lower(), url.port)
+    return written_origin(url.scheme, url.raw_host.decode("ascii").lower(), url.port)
 
 
 class _RequestBody:
