@@ -19,7 +19,6 @@ from .._values import CallOptions, ChatCall, Header, Limits, Plan, Principal, Ti
 from .._wire.body import read_body
 from .._wire.envelope import interruption
 from .._wire.headers import (
-    VLLM_ENDPOINT,
     Values,
     announced_length,
     header_values,
@@ -34,7 +33,7 @@ from .._wire.structure import takes_long
 from ..auth.base import Authenticator, authenticate
 from ..exceptions import EndpointDenied, RequestRejected
 from ..telemetry.events import EgressDenied, Observers, RequestEnded, StreamBroken
-from .places import Places, overloaded
+from .places import Places, overloaded, too_many_denials
 from .receive import Receive, receive_body, too_slow
 from .send import CallerGone, Reply, Scope, Send, trail_headers
 
@@ -275,18 +274,6 @@ async def _refuse(reply: Reply, refusal: RequestRejected) -> None:
 def new_request_id() -> str:
     """32 hex digits. It need only be unlike others: what cannot be guessed costs a system call."""
     return f"{random.getrandbits(128):032x}"
-
-
-def too_many_denials(wait_s: float) -> RequestRejected:
-    return RequestRejected(
-        429,
-        f"Too many endpoints named by {VLLM_ENDPOINT} were not allowed.",
-        type="rate_limit_error",
-        param=VLLM_ENDPOINT,
-        code="too_many_denials",
-        retry_after_s=wait_s,
-        should_retry=False,
-    )
 
 
 def refuse_loop(options: CallOptions, gateway_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._values import Principal
+from .._wire.headers import VLLM_ENDPOINT
 from ..exceptions import RequestRejected
 
 
@@ -65,4 +66,16 @@ def principal_overloaded() -> RequestRejected:
         code="principal_overloaded",
         retry_after_s=1,
         close=True,
+    )
+
+
+def too_many_denials(wait_s: float) -> RequestRejected:
+    return RequestRejected(
+        429,
+        f"Too many endpoints named by {VLLM_ENDPOINT} were not allowed.",
+        type="rate_limit_error",
+        param=VLLM_ENDPOINT,
+        code="too_many_denials",
+        retry_after_s=wait_s,
+        should_retry=False,
     )
