@@ -119,6 +119,13 @@ def listed(models: Iterable[str], providers: Mapping[str, Provider]) -> tuple[st
     return tuple(dict.fromkeys([*settings.check_names(models), *mapped]))
 
 
+def known_models(models: Iterable[str], providers: Mapping[str, Provider], facts: Catalogue) -> frozenset[str]:
+    """All names of models that settings hold, as they are asked and as they are served."""
+    mapped = [name for one in providers.values() for pair in one.models.items() for name in pair if name != "*"]
+    written = [name.model for name in facts.default if name.model is not None]
+    return frozenset([*models, *mapped, *written])
+
+
 def describe(provider: Provider) -> str:
     if isinstance(provider, Azure):
         return f"{provider.name}({provider.api_version or 'v1'})"

@@ -16,6 +16,7 @@ from ._limits import Timeouts as Timeouts
 from ._principal import Principal as Principal
 from ._secret import Sealed as Sealed
 from ._secret import Secret as Secret
+from ._usage import Usage as Usage
 
 Header = tuple[bytes, bytes]
 """A raw header: lower-case name and value, as ASGI has them."""
@@ -109,6 +110,8 @@ class ChatCall:
     stream: bool = False
     choices: int = 1
     """The body's `n`: how many finish_reasons make a complete answer."""
+    parameters: Mapping[str, float] = field(default_factory=lambda: NO_NUMBERS)
+    """Some of its numbers, where somebody is told of them."""
 
     def without_body(self) -> ChatCall:
         return ChatCall(b"", self.model, (0, 0), self.stream, self.choices)
@@ -233,6 +236,8 @@ class AttemptRecord:
     code: str | None
     duration_ms: int
     model: str
+    usage: Usage | None = None
+    """What it took, where that was seen; only observers are told."""
 
     @property
     def label(self) -> str:
@@ -242,3 +247,4 @@ class AttemptRecord:
 
 
 NO_MODELS: Mapping[str, str] = {}
+NO_NUMBERS: Mapping[str, float] = {}

@@ -21,7 +21,7 @@ from . import settings
 from ._asgi.app import GatewayApp
 from ._asgi.endpoint import Door
 from ._asgi.lifespan import serve_lifespan
-from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, listed
+from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, known_models, listed
 from ._dispatch.admission import Admission
 from ._dispatch.aside import Aside
 from ._dispatch.clock import loop_id, this_loop
@@ -34,8 +34,9 @@ from .auth.base import Authenticator
 from .circuits.memory import MemoryCircuits
 from .exceptions import ConfigurationError, RequestRejected, shows_no_arguments
 from .providers import Provider
-from .telemetry.events import Observers, Sink
+from .telemetry.events import GatewayOpened, Sink
 from .telemetry.log import LogSink
+from .telemetry.observers import Observers
 from .transports.base import Transport
 from .transports.choice import EngineName, choose
 from .transports.dial import Dialer
@@ -118,10 +119,12 @@ class Gateway:
         self._entries = 0
         self._closed = False
         self._open_to_all = authenticate is None
+        book, names = catalogue(self._providers, failover_sequence), listed(models, self._providers)
+        self._known_models = known_models(names, self._providers, book)
         self.app = GatewayApp(
             Door(
                 open=self._dispatcher,
-                catalogue=catalogue(self._providers, failover_sequence),
+                catalogue=book,
                 guard_for=guards(self._providers),
                 authenticator=authenticate,
                 timeouts=self._timeouts,
@@ -129,7 +132,7 @@ class Gateway:
                 success_status=self.success_status,
                 gateway_id=self._gateway_id,
                 observers=self._observers,
-                models=listed(models, self._providers),
+                models=names,
             )
         )
 
@@ -257,6 +260,7 @@ class Gateway:
     def _announce(self) -> None:
         names = [describe(provider) for provider in self._providers.values()]
         logger.info("opened engine=%s providers=[%s]", self._engine.name, " ".join(names))
+        self._observers.tell(self._ready, usual=True)
         if self._open_to_all:
             self._open_to_all = False  # said once, however often it is opened
             # A WARNING: without a set-up of logging it is the least that anybody sees.
@@ -265,6 +269,11 @@ class Gateway:
                 "they are. Set OGW_BEARER_TOKENS or authenticate=bearer_tokens(...), or, if that is meant, "
                 "authenticate=allow_anyone"
             )
+
+    def _ready(self) -> GatewayOpened:
+        kinds = {name: provider.kind for name, provider in self._providers.items()}
+        loop = "asyncio" if this_loop().asyncio else "trio"
+        return GatewayOpened(__version__, self._engine.name, loop, kinds, self._known_models)
 
     # --- ASGI ---
 

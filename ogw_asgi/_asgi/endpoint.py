@@ -32,7 +32,8 @@ from .._wire.headers import (
 from .._wire.structure import takes_long
 from ..auth.base import Authenticator, authenticate
 from ..exceptions import EndpointDenied, RequestRejected
-from ..telemetry.events import EgressDenied, Observers, RequestEnded, StreamBroken
+from ..telemetry.events import EgressDenied, RequestEnded, RequestOutcome, RequestRefused, StreamBroken
+from ..telemetry.observers import Observers
 from .places import Places, overloaded, too_many_denials
 from .receive import Receive, receive_body, too_slow
 from .send import CallerGone, Reply, Scope, Send, trail_headers
@@ -71,8 +72,16 @@ class ChatCompletions:
         request_id = read_request_id(headers) or new_request_id()
         reply = Reply(scope, send, request_id, self.door.timeouts.send_s)
         if self.in_flight >= self.door.limits.in_flight:
-            return _refuse(reply, overloaded())
+            refusal = overloaded()
+            self.refused(request_id, refusal, None)
+            return _refuse(reply, refusal)
         return _Exchange(self, reply, scope, receive, headers, request_id).run()
+
+    def refused(self, request_id: str, refusal: RequestRejected, principal: str | None) -> None:
+        """Observers are told of whom nobody will be asked for."""
+        self.door.observers.tell(
+            lambda: RequestRefused(request_id, refusal.status, refusal.code, principal), usual=True
+        )
 
 
 class _Exchange:
@@ -80,6 +89,7 @@ class _Exchange:
 
     _options: CallOptions
     _stream: bool
+    _model: str
     _loop: Loop
     _started_s: float
 
@@ -103,7 +113,7 @@ class _Exchange:
         self._dispatch: Dispatch | None = None
         self._uploading = False
         self._provider: str | None = None
-        self._outcome = "left"
+        self._outcome: RequestOutcome = "left"
 
     async def run(self) -> None:
         reply, door = self._reply, self._door
@@ -114,8 +124,10 @@ class _Exchange:
                 try:
                     dispatcher = await self._admit()
                     call, plan = await self._read(dispatcher, line)
-                except RequestRejected as refusal:
-                    await reply.refuse(self._denied(refusal))
+                except RequestRejected as rejected:
+                    refusal = self._denied(rejected)
+                    self._completions.refused(self._request_id, refusal, self._caller)
+                    await reply.refuse(refusal)
                 else:
                     line.watch()
                     dispatch = self._planned(dispatcher, call, plan, line)
@@ -123,7 +135,9 @@ class _Exchange:
                     await self._answer(dispatch)
             if line.scope.cancelled_caught and self._uploading and not reply.begun:
                 reply.limit = None
-                await reply.refuse(too_slow(door.limits, door.timeouts.upload_stall_s))
+                refusal = too_slow(door.limits, door.timeouts.upload_stall_s)
+                self._completions.refused(self._request_id, refusal, self._caller)
+                await reply.refuse(refusal)
         except CallerGone:
             pass
         finally:
@@ -137,10 +151,15 @@ class _Exchange:
     def _planned(self, dispatcher: Dispatcher, call: ChatCall, plan: Plan, line: Line) -> Dispatch:
         self._loop = dispatcher.loop
         self._stream = call.stream
-        self._started_s = dispatcher.loop.clock_s()
-        principal = self._principal.id if self._principal is not None else None
-        self._dispatch = dispatcher.dispatch(call, self._options, plan, principal=principal, line=line)
+        self._model = call.model
+        self._dispatch = dispatcher.dispatch(
+            call, self._options, plan, principal=self._caller, line=line, began_s=self._started_s
+        )
         return self._dispatch
+
+    @property
+    def _caller(self) -> str | None:
+        return self._principal.id if self._principal is not None else None
 
     async def _admit(self) -> Dispatcher:
         """What can be said before the body: whoever is refused here need not send it. Who is calling comes first: to
@@ -173,11 +192,13 @@ class _Exchange:
         announced = announced_length(self._headers)
         body = await receive_body(self._receive, announced, door.limits, door.timeouts.upload_stall_s, line.limit)
         self._uploading = False
+        self._started_s = dispatcher.loop.clock_s()
         self._headers = {}  # all that they say is known, and a stream may be open for an hour
         if takes_long(body):
-            call = await dispatcher.aside.run(partial(read_body, body, door.limits, patiently=True))
+            read = partial(read_body, body, door.limits, patiently=True, told=door.observers.all_is_told)
+            call = await dispatcher.aside.run(read)
         else:
-            call = read_body(body, door.limits)
+            call = read_body(body, door.limits, told=door.observers.all_is_told)
         plan = make_plan(
             call.model,
             call.stream,
@@ -232,7 +253,9 @@ class _Exchange:
                 # connection (contract, section 5).
                 self._outcome = "broken"
                 self._door.observers.tell(
-                    lambda: StreamBroken(self._request_id, delivery.provider, broken.cause, delivery.delivered_bytes)
+                    lambda: StreamBroken(
+                        self._request_id, dispatch.serial, delivery.provider, broken.cause, delivery.delivered_bytes
+                    )
                 )
                 attempts = dispatch.attempts if delivery.tried else None
                 await self._reply.last_part(interruption(broken.message, attempts=attempts))
@@ -245,22 +268,28 @@ class _Exchange:
         endpoint = self._options.vllm_endpoint if isinstance(refusal, EndpointDenied) else None
         if not isinstance(refusal, EndpointDenied) or endpoint is None:
             return refusal
-        principal = self._principal.id if self._principal is not None else None
+        principal = self._caller
         event = EgressDenied(self._request_id, principal, endpoint.origin, refusal.step, refusal.address)
         self._door.observers.tell(lambda: event)
         wait_s = self._completions.denials.wait_s(principal, clock_s())
         return refusal if wait_s is None else too_many_denials(wait_s)
 
     def _ended(self) -> RequestEnded:
+        dispatch = self._dispatch
+        assert dispatch is not None
+        account = dispatch.account
         return RequestEnded(
             request_id=self._request_id,
+            serial=dispatch.serial,
+            model=self._model,
             outcome=self._outcome,
             status=self._reply.status,
             provider=self._provider,
-            attempts=tuple(self._dispatch.attempts) if self._dispatch is not None else (),
+            attempts=dispatch.told_trail(),
             duration_ms=round((self._loop.clock_s() - self._started_s) * 1000),
             stream=self._stream,
-            principal=self._principal.id if self._principal is not None else None,
+            principal=self._caller,
+            overhead_s=account.overhead_s if account is not None else None,
         )
 
 

@@ -30,7 +30,8 @@ from .._rules.first_chunks import FirstChunks
 from .._rules.standing import Standing, standing
 from .._values import Target, Timeouts
 from ..circuits.base import CircuitStore, Key
-from ..telemetry.events import CircuitChanged, Observers
+from ..telemetry.events import CircuitChanged
+from ..telemetry.observers import Observers
 
 LEASE_EXTRA_S = 5.0
 """A probe's lease outlives its limit by this, for what comes after the limit; it is given back anyway."""
@@ -232,7 +233,8 @@ class Admission:
 
     def _tell(self, scope: Scope, key: Key, circuit: Circuit) -> None:
         model = None if key == scope.origin else key[-1]
-        self.observers.tell(lambda: CircuitChanged(key[0], model, circuit.phase, _open_ms(circuit)))
+        named = len(scope.origin) > 1
+        self.observers.tell(lambda: CircuitChanged(key[0], model, circuit.phase, _open_ms(circuit), named))
 
     def _wake(self, opened: Key) -> None:
         behind = [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .._values import Header, Outcome, Target
 from .._wire.chunks import Chunk
+from .._wire.report import Report
 from ..transports.base import UpstreamResponse
 from .slots import Slot
 from .stream import ChatStream
@@ -30,9 +31,18 @@ class Answer:
     """The data events among them, judged."""
     whole: bool = False
     """`body` is a stream that was read to its end, `[DONE]` included."""
+    report: Report | None = None
+    """What it says of itself, where somebody listens."""
+    broke: str | None = None
+    """Of what its stream broke after the first chunk, if it did."""
+    on_close: Callable[[Answer], None] | None = None
+    """Called once, when it is closed."""
 
     async def aclose(self) -> None:
         try:
             await self.response.aclose()
         finally:
             self.slot.release()
+            tell, self.on_close = self.on_close, None
+            if tell is not None:
+                tell(self)

@@ -32,6 +32,7 @@ from .._values import (
 )
 from .._wire.answer import encoded, media, read_answer
 from .._wire.chunks import Chunk, read_chunk
+from .._wire.report import Report
 from .._wire.retry_after import read_retry_after
 from .._wire.sse import Comment, frame, frame_comment
 from .._wire.structure import takes_long
@@ -82,6 +83,8 @@ class Attempt:
     caller_key: Secret | None = None
     permits: Permits | None = None
     """Where the caller's own endpoint may be found; without it that endpoint is not asked at all."""
+    report: Report | None = None
+    """What its answer says of itself is kept here, where somebody listens."""
     used_key: Secret | None = None
     sent: bool = False
     limit_s: float = math.inf
@@ -212,7 +215,7 @@ class Attempt:
             found = await self._read(response)
             if isinstance(found, ChatStream | bytes):
                 outcome = self._outcome("ok", started_s, response=response)
-                answer = Answer(self.target, response.headers, response, slot, outcome, started_s)
+                answer = Answer(self.target, response.headers, response, slot, outcome, started_s, report=self.report)
                 if isinstance(found, bytes):
                     answer.body = found
                 else:
@@ -258,10 +261,14 @@ class Attempt:
             if len(whole) > self.limits.upstream_answer_bytes:
                 return "invalid_answer", "too_large", None
         body = bytes(whole)
+        if self.report is not None:
+            self.report.heard_s = self.loop.clock_s()
         if takes_long(body):
             answer = await self.aside.run(partial(read_answer, body, patiently=True))
         else:
             answer = read_answer(body)
+        if self.report is not None and answer.value is not None:
+            self.report.note(answer.value)
         return ("invalid_answer", answer.no_answer, answer.error) if answer.no_answer else answer.body
 
     async def _in_time(self, read: Callable[[], Awaitable[_T]]) -> _T:
@@ -286,6 +293,8 @@ class Attempt:
                 frames = await self._in_time(lambda: stream.next("first"))
             except StreamDefect as defect:
                 return defect.cause, None
+            if self.report is not None:
+                self.report.heard_s = self.loop.clock_s()
             if frames is None:
                 return "empty_stream", None
             assert not isinstance(frames, bytes)  # which only comes when asked for

@@ -17,7 +17,8 @@ from .._rules.charge import NEUTRAL, charge
 from .._rules.classify import Verdict, classify
 from .._rules.failover import PROBE_S, Failover, GiveUp, Try
 from .._values import AttemptRecord, Outcome
-from ..telemetry.events import AttemptEnded, AttemptStarted, Observers
+from ..telemetry.events import AttemptEnded, End
+from ..telemetry.observers import Observers
 from .admission import Admission
 from .answer import Answer
 from .attempt import Attempt
@@ -101,13 +102,14 @@ class Contest:
                     first_chunk_s=step.first_chunk_s,
                     wait_s=step.wait_s,
                     until_s=step.until_s,
-                    begun=partial(self._tell_start, run) if self._observers.all_is_told else None,
+                    begun=partial(self._tell_start, run) if self._terms.account is not None else None,
                     finish=partial(self._finish, run) if self._terms.finishes else None,
                     ends_s=self._failover.ends_s,
                 )
             except BaseException:  # the caller has left
                 with anyio.CancelScope(shield=True):
                     await self._admission.settle(run.permit, NEUTRAL, self._loop.clock_s())
+                self._tell_left(run)
                 raise
             finally:
                 self._under_way = tuple([one for one in self._under_way if one is not run])
@@ -167,6 +169,8 @@ class Contest:
                 self._decide(step)
             if not isinstance(step, Try):
                 return None
+            if terms.account is not None:
+                terms.account.looked(standings)
             if hedge:
                 admission.take_hedge()
             permit = await admission.admit(
@@ -185,8 +189,7 @@ class Contest:
                 failover.withdraw(step)
                 await admission.settle(permit, NEUTRAL, now_s)
                 return None
-            number = failover.made + len(self._under_way) + 1
-            run = Run(step, terms.make(step.target), permit, number, hedge, now_s)
+            run = Run(step, terms.make(step.target), permit, hedge, now_s)
             self._under_way += (run,)
             self._hedged = self._hedged or hedge
             self._let_follow(run)
@@ -217,6 +220,8 @@ class Contest:
         run.permit.on_open = None
         if run.timer is not None:
             run.timer.cancel()
+        if self._terms.account is not None:
+            self._terms.account.has_first_chunk(run, answer.outcome.duration_s)
         await self._settle(run, classify(answer.outcome), answer.outcome, self._loop.clock_s())
         return await self._terms.finish(answer)
 
@@ -252,8 +257,8 @@ class Contest:
         # The total ran out while it was read on, and has no status: any caller could set a short one.
         if run.begun and verdict.counts is not None and outcome.status is not None:
             await self._admission.broken(run.permit.scope, now_s)
+        self._tell(run, record, result, "failed", misconfigured=verdict.alert)
         await self._settle(run, verdict, outcome, now_s)
-        self._tell(record, misconfigured=verdict.alert)
 
     async def _conclude_late(self, run: Run, result: Answer | Outcome | None, now_s: float) -> None:
         """The request was decided without it: its answer, if there is one, is nobody's."""
@@ -265,7 +270,7 @@ class Contest:
                 await self._admission.outrun(run.permit, now_s)
             else:
                 await self._admission.settle(run.permit, NEUTRAL, now_s)
-            self._tell(record, misconfigured=False)
+            self._tell(run, record, None, "cancelled")
         finally:
             if isinstance(result, Answer):
                 await result.aclose()
@@ -284,13 +289,33 @@ class Contest:
                 run.timer.cancel()
 
     def _tell_start(self, run: Run) -> None:
-        target, number = run.step.target, run.number
-        self._observers.tell(
-            lambda: AttemptStarted(self._terms.request_id, target.provider, target.model, number), usual=True
-        )
+        assert self._terms.account is not None
+        beside = next((one for one in reversed(self._under_way) if one is not run), None)
+        self._terms.account.begun(run, beside, self._terms.continues)
 
-    def _tell(self, record: AttemptRecord | None, *, misconfigured: bool) -> None:
+    def _tell_left(self, run: Run) -> None:
+        """Whoever is cancelled with the request has no line in its trail."""
+        if self._terms.account is not None:
+            target = run.step.target
+            duration_ms = round((self._loop.clock_s() - run.started_s) * 1000)
+            line = AttemptRecord(target.provider, "cancelled", None, None, duration_ms, target.model)
+            self._terms.account.ended(run, line, "left")
+
+    def _tell(
+        self,
+        run: Run,
+        record: AttemptRecord | None,
+        result: Answer | Outcome | None,
+        end: End,
+        *,
+        misconfigured: bool = False,
+    ) -> None:
+        account = self._terms.account
         assert record is not None
-        self._observers.tell(
-            lambda: AttemptEnded(self._terms.request_id, record, misconfigured), usual=not misconfigured
-        )
+        if account is None:
+            if misconfigured:
+                self._observers.tell(lambda: AttemptEnded(self._terms.request_id, 0, 0, record, end, misconfigured))
+        elif isinstance(result, Answer):
+            account.answered(run, record, result)
+        else:
+            account.ended(run, record, end, misconfigured=misconfigured)

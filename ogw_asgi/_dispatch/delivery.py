@@ -57,6 +57,7 @@ class Delivery:
             self.delivered_bytes += self._relay.delivered_bytes
             if broken is None or broken.cause == STALLED:
                 return broken
+            self._answer.broke = broken.cause
             # First, because a caller who has stopped reading may never let what comes next go out.
             await self._answer.aclose()
             if broken.counts:
@@ -99,6 +100,7 @@ class Delivery:
             dispatch.shared.observers.tell(
                 lambda: StreamContinued(
                     request_id=dispatch.options.request_id,
+                    serial=dispatch.serial,
                     provider=answer.target.provider,
                     before=before.target.provider,
                     cause=broken.cause,
@@ -125,6 +127,8 @@ class _Joint(Terms):
         self.hedge_after = None
         self.slot_wait_s = dispatch.slot_wait_s
         self.finishes = True
+        self.continues = True
+        self.account = dispatch.account
 
     def masked(self, outcome: Outcome) -> Outcome:
         return self._dispatch.masked(outcome)

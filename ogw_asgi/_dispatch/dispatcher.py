@@ -22,10 +22,12 @@ from .._values import (
 )
 from .._wire.forwarding import downstream_headers, traceparent, upstream_headers
 from .._wire.masking import Mask
+from .._wire.report import Report
 from ..exceptions import RequestRejected
 from ..providers.base import Provider
-from ..telemetry.events import Observers
+from ..telemetry.observers import Observers
 from ..transports.base import Transport
+from .account import Account
 from .admission import Admission, scope_of
 from .answer import Answer
 from .aside import Aside
@@ -73,10 +75,10 @@ class Dispatcher:
     loop: Loop
 
     def dispatch(
-        self, call: ChatCall, options: CallOptions, plan: Plan, *, principal: str | None, line: Line
+        self, call: ChatCall, options: CallOptions, plan: Plan, *, principal: str | None, line: Line, began_s: float
     ) -> Dispatch:
-        """What is to be done for one request; nothing has been, yet."""
-        return Dispatch(self, call, options, plan, principal, line)
+        """What is to be done for one request that was there at `began_s`; nothing has been, yet."""
+        return Dispatch(self, call, options, plan, principal, line, began_s)
 
 
 class Dispatch(Terms):
@@ -97,6 +99,7 @@ class Dispatch(Terms):
         plan: Plan,
         principal: str | None,
         line: Line,
+        began_s: float,
     ) -> None:
         self.shared = shared
         self.call = call
@@ -108,6 +111,12 @@ class Dispatch(Terms):
         self.hedge_after = shared.timeouts.hedge_after_s if named_s is None else named_s
         self.slot_wait_s = shared.timeouts.slot_wait_s
         self.finishes = call.stream and self.policy == "hold"
+        self.continues = False
+        self.account = (
+            Account(shared.observers, shared.loop, options.request_id, plan, began_s)
+            if shared.observers.all_is_told
+            else None
+        )
         self.line = line
         self.won: Try | None = None
         self.failover = Failover(
@@ -123,9 +132,19 @@ class Dispatch(Terms):
         self.scopes = {target: scope_of(target, principal) for target in plan.targets}
 
     @property
+    def serial(self) -> int:
+        return self.account.serial if self.account is not None else 0
+
+    @property
     def attempts(self) -> Sequence[AttemptRecord]:
         """The whole trail."""
         return self.failover.attempts
+
+    def told_trail(self) -> Sequence[AttemptRecord]:
+        """The whole trail, for observers."""
+        if self.account is None:
+            return tuple(self.failover.attempts)
+        return self.account.trail(self.failover.orders, self.failover.attempts)
 
     @property
     def made(self) -> int:
@@ -157,10 +176,14 @@ class Dispatch(Terms):
 
     def first(self) -> Contest:
         """The contest that tries the plan's targets until one gives its first chunk."""
+        if self.account is not None:
+            self.account.planned(self.call, self._principal)
         return self._contest(self)
 
     def dispatched(self, contest: Contest, result: Answer | GiveUp) -> Dispatched:
         """What came of it. Whoever gets an answer closes it."""
+        if self.account is not None:
+            self.account.decided()
         if isinstance(result, GiveUp):
             said = contest.refusing.answered if contest.refusing is not None else ()
             # A refusal has a retry-after of its own, within the bounds of the contract, or none.
@@ -193,7 +216,7 @@ class Dispatch(Terms):
         shared, options = self.shared, self.options
         provider = shared.providers[target.provider]
         trace = None
-        if provider.self_hosted:
+        if provider.self_hosted and not shared.observers.traces:
             trace = traceparent(options.trace_id or secrets.token_hex(16), secrets.token_hex(8), options.trace_flags)
         made = Attempt(
             provider=provider,
@@ -213,6 +236,7 @@ class Dispatch(Terms):
             caller_key=options.vllm_api_key if target.endpoint else None,
             permits=self._guard,
             aside=shared.aside,
+            report=Report() if self.account is not None else None,
         )
         self._made += (made,)
         return made

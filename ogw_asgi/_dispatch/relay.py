@@ -61,6 +61,7 @@ class Relay:
         parts = [self._opening()]
         data, over = True, not stream.at_hand
         broken: Break | None = None
+        report = self._answer.report
         with limited() as limit:
             while True:
                 while not over:
@@ -68,6 +69,8 @@ class Relay:
                     if isinstance(found, bytes):
                         parts.append(found)
                         data = True
+                        if report is not None:
+                            report.saw(found)
                     elif isinstance(found, Break):
                         broken = found
                         break
@@ -76,6 +79,8 @@ class Relay:
                         data = data or some
                         reading.look()
                     over = over or not stream.at_hand
+                if report is not None and data and self.delivered_bytes:
+                    report.arrived(reading.clock_s())
                 if out := parts[0] if len(parts) == 1 else b"".join(parts):
                     # A caller that reads slowly is no silence of the provider; one that does not read at all is gone.
                     self._sending_s = reading.clock_s()
@@ -108,7 +113,7 @@ class Relay:
         self, frames: list[Event | Comment], parts: list[bytes], reading: Reading
     ) -> tuple[bool, bool, Break | None]:
         """Adds to `parts` what is to be sent of these: was there data, was it the last, and what is broken?"""
-        stream, transcript = self._stream, self._transcript
+        stream, transcript, report = self._stream, self._transcript, self._answer.report
         # An event that only the end has ended may be half of one, and still look whole at both its ends.
         judge = glance if transcript is None and not stream.ended else read_chunk
         data = False
@@ -120,6 +125,8 @@ class Relay:
             chunk = judge(item.data, error_event=item.error)
             if chunk.kind == "data":
                 stream.note(chunk)
+                if report is not None:
+                    report.saw(chunk.payload) if chunk.value is None else report.note(chunk.value)
                 parts.append(frame(chunk.payload) if transcript is None else transcript.told(chunk))
                 continue
             if chunk.kind == "done":
@@ -133,6 +140,9 @@ class Relay:
 
     def _opening(self) -> bytes:
         """What was read before the answer was one."""
+        if self._answer.report is not None:
+            for chunk in self._answer.chunks:
+                self._answer.report.note(chunk.value or {})
         if self._transcript is None:
             return b"".join(self._answer.held)
         told = [self._transcript.told(chunk) for chunk in self._answer.chunks]

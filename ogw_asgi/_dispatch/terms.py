@@ -11,6 +11,7 @@ import anyio
 from .._rules.classify import Verdict
 from .._rules.failover import Try
 from .._values import Outcome, Target
+from .account import Account
 from .admission import Permit, Scope
 from .answer import Answer
 from .attempt import Attempt
@@ -23,6 +24,8 @@ class Terms(Protocol):
         scopes: the circuits of each target of the plan.
         hedge_after: as in Timeouts.
         finishes: an answer's stream that has its first chunk is handed to `finish`; else the first chunk wins.
+        continues: the caller has the beginning of an answer.
+        account: what observers are told; None where nobody listens.
     """
 
     request_id: str
@@ -31,6 +34,8 @@ class Terms(Protocol):
     hedge_after: float | str | None
     slot_wait_s: float
     finishes: bool
+    continues: bool
+    account: Account | None
 
     def make(self, target: Target) -> Attempt:
         """An attempt at it, to be run once."""
@@ -56,9 +61,10 @@ class Run:
     step: Try
     attempt: Attempt
     permit: Permit
-    number: int
     hedge: bool
     started_s: float
+    number: int = 0
+    """From 1 in the order of going out, where somebody listens."""
     timer: anyio.CancelScope | None = None
     given_up_on: bool = False
     """It is not waited for alone: a probe that has had its second, or one behind a circuit that has opened."""

@@ -93,6 +93,11 @@ class Failover:
         return self._made
 
     @property
+    def orders(self) -> tuple[int, ...]:
+        """Of the lines of the trail, the steps that they are of."""
+        return self._orders
+
+    @property
     def ends_s(self) -> float:
         """When the total is over, on the clock that `next_step` is given; inf without one."""
         return self._shares.ends_s

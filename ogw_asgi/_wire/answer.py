@@ -7,8 +7,8 @@ but for `"error": null`. Parses once, keeps nothing, never raises for any bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .._values import Header, ProviderError
@@ -42,11 +42,15 @@ _MOST_CHOICES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is what to relay, unless `no_answer` says why it is no completion; `error` is what it says."""
+    """`body` is what to relay, unless `no_answer` says why it is no completion; `error` is what it says.
+
+    value: what a parser made of a completion; of a large one only its outline.
+    """
 
     body: bytes
     no_answer: NoAnswer | None = None
     error: ProviderError | None = None
+    value: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 def read_answer(body: bytes, *, patiently: bool = False) -> Answer:
@@ -76,7 +80,7 @@ def read_answer(body: bytes, *, patiently: bool = False) -> Answer:
         relayed = without_null_error(text, patiently=patiently) if "error" in value else text
     except InvalidJSON:
         return Answer(body, "not_json")
-    return Answer(body if relayed is text else relayed.encode())
+    return Answer(body if relayed is text else relayed.encode(), value=value)
 
 
 def surrogates_paired(text: str, slice_chars: int = _SLICE) -> bool:

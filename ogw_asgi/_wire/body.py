@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from .._values import ChatCall, Limits
+from .._values import NO_NUMBERS, ChatCall, Limits
 from ..exceptions import RequestRejected, bad_body
 from .fields import HOLDS_JSON, KNOWN, calls_are_text, check_fields, missing, wrong_value
 from .members import InvalidJSON, Member, read_document, read_members, read_value
@@ -24,6 +24,18 @@ from .structure import MEMBERS, refuse_structure, refuse_width, too_many_members
 
 REWRITTEN_MEMBERS = 50_000
 """Of all messages in which something is replaced. They are read in Python; five to each of the most that are read."""
+
+TOLD = (
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "n",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+)
+"""Numbers of a body that observers are told."""
 
 _BLANKS = " \t\n\r"
 _gap = re.compile(r"[ \t\n\r,]*").match
@@ -46,10 +58,11 @@ class _Splice:
     name: str
 
 
-def read_body(raw: bytes, limits: Limits, *, patiently: bool = False) -> ChatCall:
+def read_body(raw: bytes, limits: Limits, *, patiently: bool = False, told: bool = False) -> ChatCall:
     """The call that `raw` asks for. Raises the 400 that names the field, or what is wrong with the whole.
 
-    `patiently`: in a thread, for a body that `takes_long`, so that others have their turn meanwhile.
+    `patiently`: in a thread, for a body that `takes_long`, so that others have their turn meanwhile. `told`: somebody
+    listens, so that its numbers are kept.
     """
     if not raw:
         raise bad_body("The body is empty: expected a JSON object.")
@@ -65,7 +78,7 @@ def read_body(raw: bytes, limits: Limits, *, patiently: bool = False) -> ChatCal
     if found is not None:
         values, model_span = found
         check_fields(values)
-        return _call(raw, values, model_span)
+        return _call(raw, values, model_span, told)
     members = _read_object(text, limits, commas, patiently)
     values = _read_known(members)
     splices = list(_top_splices(members, values))
@@ -77,11 +90,14 @@ def read_body(raw: bytes, limits: Limits, *, patiently: bool = False) -> ChatCal
         body = raw
     check_fields(values)
     model = next(member for member in members if member.key == "model")
-    return _call(body, values, _model_span(text, model, splices))
+    return _call(body, values, _model_span(text, model, splices), told)
 
 
-def _call(body: bytes, values: dict[str, Any], model_span: tuple[int, int]) -> ChatCall:
-    return ChatCall(body, values["model"], model_span, values.get("stream") is True, int(values.get("n") or 1))
+def _call(body: bytes, values: dict[str, Any], model_span: tuple[int, int], told: bool) -> ChatCall:
+    parameters = {name: values[name] for name in TOLD if values.get(name) is not None} if told else NO_NUMBERS
+    return ChatCall(
+        body, values["model"], model_span, values.get("stream") is True, int(values.get("n") or 1), parameters
+    )
 
 
 def body_for(call: ChatCall, model: str) -> bytes:

@@ -89,6 +89,8 @@ class Provider:
         self.base_url = check_url(base_url, f"{name}: base_url") if base_url else ""
         self.origins: tuple[str, ...] = (origin_of(self.base_url),) if self.base_url else ()
         """The only places that the configured key may go to: a subclass whose `url()` leads elsewhere adds them."""
+        self.place = _place_of(self.base_url)
+        """Host and port of `base_url`."""
         self.models = check_models(models, name)
         self._headers = Sealed(_check_headers(headers or {}, name))
         self.prefill = prefill
@@ -170,6 +172,13 @@ class Provider:
 
 def _secret(key: Key, origins: tuple[str, ...]) -> Secret:
     return Secret(key.reveal() if isinstance(key, Secret) else key, origins)
+
+
+def _place_of(url: str) -> tuple[str | None, int | None]:
+    if not url:
+        return None, None
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def is_text(value: object) -> bool:

@@ -1,0 +1,213 @@
+"""What observers are told of one request, and what is kept for that. There is none where nobody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .._rules.overhead import own_time_s
+from .._rules.standing import READY, Standing
+from .._values import AttemptRecord, ChatCall, Plan, Target
+from .._wire.report import Report
+from ..telemetry.events import (
+    AttemptEnded,
+    AttemptStarted,
+    End,
+    FailedOver,
+    FirstChunk,
+    Hedged,
+    Reason,
+    RequestStarted,
+)
+from ..telemetry.observers import Observers, new_serial
+from .answer import Answer
+from .clock import Loop
+
+if TYPE_CHECKING:
+    from .terms import Run
+
+NO_STANDINGS: Mapping[Target, Standing] = {}
+
+
+class Account:
+    """Of one request.
+
+    Attributes:
+        serial: tells it from every other.
+        overhead_s: once there is an answer or a refusal: how much of the time was the gateway's own.
+    """
+
+    def __init__(self, observers: Observers, loop: Loop, request_id: str, plan: Plan, started_s: float) -> None:
+        self.serial = new_serial()
+        self.overhead_s: float | None = None
+        self._observers = observers
+        self._loop = loop
+        self._request_id = request_id
+        self._first = plan.targets[0]
+        self._sequence = tuple(target.provider for target in plan.targets)
+        self._started_s = started_s
+        self._waits: list[tuple[float, float]] = []
+        self._reports: dict[int, Report] = {}
+        self._begun = 0
+        self._before: AttemptRecord | None = None
+        """Whose failure was the last."""
+        self._standings = NO_STANDINGS
+
+    def planned(self, call: ChatCall, principal: str | None) -> None:
+        self._observers.tell(
+            lambda: RequestStarted(
+                self._request_id, self.serial, call.model, call.stream, principal, self._sequence, call.parameters
+            ),
+            usual=True,
+        )
+
+    def looked(self, standings: Mapping[Target, Standing]) -> None:
+        """As they were when the next attempt was chosen."""
+        self._standings = standings
+
+    def begun(self, run: Run, beside: Run | None, continues: bool) -> None:
+        """The attempt is about to go out; `beside`: another one that is under way."""
+        self._begun += 1
+        run.number = self._begun
+        attempt = run.attempt
+        if attempt.report is not None:
+            self._reports[run.step.order] = attempt.report
+        reason = self._why(run, beside, continues)
+        target, provider = run.step.target, attempt.provider
+        host, port = provider.place if target.endpoint is None else (target.endpoint.host, target.endpoint.port)
+        self._observers.tell(
+            lambda: AttemptStarted(
+                self._request_id,
+                self.serial,
+                run.number,
+                target.provider,
+                provider.kind,
+                target.model,
+                reason,
+                host,
+                port,
+                provider.self_hosted,
+                target.endpoint is not None,
+            ),
+            usual=True,
+        )
+        if self._observers.traces:
+            trace = self._observers.traceparent(self.serial, run.number)
+            if trace is not None:
+                attempt.forwarded = [*attempt.forwarded, (b"traceparent", trace.encode("ascii"))]
+
+    def _why(self, run: Run, beside: Run | None, continues: bool) -> Reason:
+        provider = run.step.target.provider
+        if run.hedge and beside is not None:
+            other, after_s = beside.step.target.provider, self._loop.clock_s() - beside.permit.started_s
+            self._observers.tell(
+                lambda: Hedged(self._request_id, self.serial, other, provider, max(0.0, after_s)), usual=True
+            )
+            return "hedge"
+        if continues:
+            return "continue"
+        before, why = self._left_behind(run, beside)
+        if before is None:
+            return "retry" if self._begun > 1 else "first"
+        self._observers.tell(lambda: FailedOver(self._request_id, self.serial, before, provider, why), usual=True)
+        return "failover" if self._begun > 1 else "first"
+
+    def _left_behind(self, run: Run, beside: Run | None) -> tuple[str | None, str]:
+        """From whom the request moves on with this attempt, and why; None: from nobody."""
+        target = run.step.target
+        if beside is not None:
+            return beside.step.target.provider, "overdue"
+        if self._before is not None:
+            same = (self._before.provider, self._before.model) == (target.provider, target.model)
+            return (None, "") if same else (self._before.provider, self._before.outcome)
+        if target == self._first:
+            return None, ""
+        return self._first.provider, _passed_over(self._standings.get(self._first, READY))
+
+    def has_first_chunk(self, run: Run, took_s: float) -> None:
+        report = run.attempt.report
+        if report is not None and report.first_chunk_s is None:
+            report.first_chunk_s = took_s
+            self._observers.tell(
+                lambda: FirstChunk(self._request_id, self.serial, run.number, run.step.target.provider, took_s),
+                usual=True,
+            )
+
+    def answered(self, run: Run, record: AttemptRecord, answer: Answer) -> None:
+        """It is the request's answer: it ends when that is closed."""
+        self._waited(run)
+        if answer.stream is not None:
+            self.has_first_chunk(run, answer.outcome.duration_s)
+        answer.on_close = partial(self._closed, run, record)
+
+    def _closed(self, run: Run, record: AttemptRecord, answer: Answer) -> None:
+        end: End = "complete"
+        if answer.broke is not None:
+            end = "broken"
+        elif answer.stream is not None and not answer.stream.complete:
+            end = "left"
+        self._tell(run, record, end, cause=answer.broke)
+
+    def ended(self, run: Run, record: AttemptRecord, end: End, *, misconfigured: bool = False) -> None:
+        """It ended before it was anybody's answer."""
+        if run.number:
+            self._waited(run)
+        if end == "failed":
+            self._before = record
+        if run.number or misconfigured:
+            self._tell(run, record, end, misconfigured=misconfigured)
+
+    def _waited(self, run: Run) -> None:
+        report = run.attempt.report
+        until_s = self._loop.clock_s()
+        if report is not None and report.heard_s is not None:
+            until_s = report.heard_s
+        # A wait before a retry is not the gateway's own time either: the provider has asked for it.
+        since_s = run.permit.started_s if run.step.wait_s <= 0 else run.started_s
+        if run.attempt.sent or run.step.wait_s > 0:
+            self._waits.append((since_s, until_s))
+
+    def _tell(
+        self, run: Run, record: AttemptRecord, end: End, *, misconfigured: bool = False, cause: str | None = None
+    ) -> None:
+        report = run.attempt.report or Report()
+        now_s = self._loop.clock_s()
+        if end == "complete" and report.heard_s is not None:
+            now_s = report.heard_s
+        self._observers.tell(
+            lambda: AttemptEnded(
+                self._request_id,
+                self.serial,
+                run.number,
+                replace(record, usage=report.usage),
+                end,
+                misconfigured,
+                cause,
+                max(0.0, now_s - run.permit.started_s) if run.attempt.sent else 0.0,
+                report.first_chunk_s,
+                report.id,
+                report.model,
+                report.finish_reasons,
+                report.usage,
+                report.gaps_s,
+            ),
+            usual=not misconfigured,
+        )
+
+    def decided(self) -> None:
+        """There is an answer, or a refusal."""
+        self.overhead_s = own_time_s(self._started_s, self._loop.clock_s(), self._waits)
+
+    def trail(self, orders: Sequence[int], records: Sequence[AttemptRecord]) -> tuple[AttemptRecord, ...]:
+        """The lines with what was seen of each attempt's usage."""
+        reports = [self._reports.get(order) for order in orders]
+        return tuple(
+            record if report is None or report.usage is None else replace(record, usage=report.usage)
+            for record, report in zip(records, reports, strict=True)
+        )
+
+
+def _passed_over(first: Standing) -> str:
+    return "circuit_open" if first.open or first.state == "probe" else "cooling_down"
