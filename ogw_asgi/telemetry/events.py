@@ -14,8 +14,6 @@ from typing import Literal, Protocol, runtime_checkable
 
 from .._values import AttemptRecord, Usage
 
-NO_PARAMETERS: Mapping[str, float] = {}
-
 
 @dataclass(frozen=True, slots=True)
 class GatewayOpened:
@@ -62,7 +60,7 @@ class RequestStarted:
     stream: bool
     principal: str | None
     sequence: Sequence[str]
-    parameters: Mapping[str, float] = NO_PARAMETERS
+    parameters: Mapping[str, float]
 
 
 Reason = Literal["first", "failover", "retry", "hedge", "continue"]
