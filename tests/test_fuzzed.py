@@ -89,6 +89,10 @@ PROPERTIES = {
         "can_be_continued": "wire/test_properties.py::test_nothing_but_one_plain_text_can_be_continued",
         "prefilled": "fuzz:prefill",
     },
+    "_wire.report": {
+        "Report": "wire/test_report.py::test_no_answer_makes_a_report_fail",
+        "read_usage": "wire/test_report.py::test_no_answer_makes_a_report_fail",
+    },
     "_wire.retry_after": {"read_retry_after": "fuzz:retry_after"},
     "_wire.spellings": {
         **dict.fromkeys(["odd", "unescaped"], "wire/test_spellings.py::test_a_text_without_odd_marks_is_not_escaped"),
@@ -173,6 +177,7 @@ PROPERTIES = {
     "_rules.first_chunks": {
         "FirstChunks": "rules/test_first_chunks.py::test_it_is_the_quantile_of_the_last_hundred_whatever_came_before",
     },
+    "_rules.overhead": {"own_time_s": "rules/test_overhead.py::test_it_is_what_a_count_of_seconds_says"},
     "_rules.plan": {
         "ProviderFacts": VALUE,
         "GuardFor": VALUE,

@@ -133,7 +133,9 @@ def test_the_crash_test_passes_for_every_fault_in_it() -> None:
 
 def test_the_sink_counts() -> None:
     sink = run("sink")["outcomes"]
-    sink.on_event(AttemptEnded("id", AttemptRecord("openai", "timeout", None, None, 5, "m"), misconfigured=False))
+    sink.on_event(
+        AttemptEnded("id", 1, 1, AttemptRecord("openai", "timeout", None, None, 5, "m"), "failed", misconfigured=False)
+    )
     assert sink.seen == {("openai", "timeout"): 1}
 
 

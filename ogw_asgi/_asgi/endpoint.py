@@ -124,10 +124,8 @@ class _Exchange:
                 try:
                     dispatcher = await self._admit()
                     call, plan = await self._read(dispatcher, line)
-                except RequestRejected as rejected:
-                    refusal = self._denied(rejected)
-                    self._completions.refused(self._request_id, refusal, self._caller)
-                    await reply.refuse(refusal)
+                except RequestRejected as refusal:
+                    await self._turn_away(self._denied(refusal))
                 else:
                     line.watch()
                     dispatch = self._planned(dispatcher, call, plan, line)
@@ -135,9 +133,7 @@ class _Exchange:
                     await self._answer(dispatch)
             if line.scope.cancelled_caught and self._uploading and not reply.begun:
                 reply.limit = None
-                refusal = too_slow(door.limits, door.timeouts.upload_stall_s)
-                self._completions.refused(self._request_id, refusal, self._caller)
-                await reply.refuse(refusal)
+                await self._turn_away(too_slow(door.limits, door.timeouts.upload_stall_s))
         except CallerGone:
             pass
         finally:
@@ -147,6 +143,11 @@ class _Exchange:
             if self._dispatch is not None:
                 at_once = self._outcome == "ok" and len(self._dispatch.attempts) == 1
                 door.observers.tell(self._ended, usual=at_once or self._outcome == "left")
+
+    async def _turn_away(self, refusal: RequestRejected) -> None:
+        # Not in `run`: a name for it there would tie it to its own traceback, until the garbage collector comes.
+        self._completions.refused(self._request_id, refusal, self._caller)
+        await self._reply.refuse(refusal)
 
     def _planned(self, dispatcher: Dispatcher, call: ChatCall, plan: Plan, line: Line) -> Dispatch:
         self._loop = dispatcher.loop

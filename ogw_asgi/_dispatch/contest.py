@@ -257,8 +257,8 @@ class Contest:
         # The total ran out while it was read on, and has no status: any caller could set a short one.
         if run.begun and verdict.counts is not None and outcome.status is not None:
             await self._admission.broken(run.permit.scope, now_s)
-        self._tell(run, record, result, "failed", misconfigured=verdict.alert)
         await self._settle(run, verdict, outcome, now_s)
+        self._tell(run, record, result, "failed", misconfigured=verdict.alert)
 
     async def _conclude_late(self, run: Run, result: Answer | Outcome | None, now_s: float) -> None:
         """The request was decided without it: its answer, if there is one, is nobody's."""

@@ -25,6 +25,7 @@ from starlette.websockets import WebSocket
 from websockets.sync.client import connect
 
 from ogw_asgi import ConfigurationError, Gateway, GatewayMiddleware, OpenAI, Principal
+from ogw_asgi.telemetry import RequestEnded
 from ogw_asgi.testing import Break, asgi_client, chat, serve, stream
 from tests.asgi.hosts import QUESTION, STREAMED, Recorder, code, http_scope, in_process, mounted, starlette
 
@@ -344,7 +345,7 @@ class _Principals:
         self.seen: list[str | None] = []
 
     def on_event(self, event: object, /) -> None:
-        if hasattr(event, "principal"):
+        if isinstance(event, RequestEnded):
             self.seen.append(event.principal)
 
 

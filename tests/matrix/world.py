@@ -42,6 +42,7 @@ from ogw_asgi import Gateway
 from ogw_asgi.telemetry.events import Event
 from ogw_asgi.testing import RawUpstream
 from ogw_asgi.testing.encoding import json_bytes
+from tests.telemetry.order import assert_in_order
 
 from .caller import Exchange, Reply, call, request
 from .places import Cast, Good, Place
@@ -174,6 +175,7 @@ class World:
                 assert f"127.0.0.1:{port}" not in received, f"the URL of {name} is shown to a caller"
         assert_not_shown(self.complaints.shown(), self.keys, "a log record")
         assert_not_shown(repr(self.events), self.keys, "an event")
+        assert_in_order(self.events)
         for name, upstream in self.upstreams.items():
             others = {each: key for each, key in self.keys.items() if each not in (name, f"{name}-caller")}
             for seen in upstream.requests:

@@ -14,13 +14,20 @@ from ogw_asgi.telemetry.events import (
     AttemptEnded,
     AttemptStarted,
     Event,
-    Observers,
+    FailedOver,
+    FirstChunk,
+    GatewayOpened,
     RequestEnded,
+    RequestRefused,
+    RequestStarted,
     StreamBroken,
 )
 from ogw_asgi.telemetry.log import LogSink, trail
+from ogw_asgi.telemetry.observers import Observers
 from ogw_asgi.testing import Break, Hang, ScriptedUpstream, asgi_client, chat, error, hang, stream
 from tests.asgi.hosts import QUESTION, STREAMED, in_process
+
+from .order import assert_in_order
 
 anyio_test = pytest.mark.anyio
 
@@ -59,13 +66,24 @@ async def test_a_failover_is_told_step_by_step() -> None:
         async with in_process(sinks=[sink], authenticate=lambda connection: Principal("ada")) as (gateway, _), gateway:
             async with asgi_client(gateway) as client:
                 await client.post("/chat/completions", json=QUESTION, headers={"x-request-id": "r-1"})
-    first, second, third, fourth, last = sink.events
-    assert first == AttemptStarted("r-1", "down", "gpt-4o", 1)
+    opened, started, first, second, over, third, fourth, last = sink.events
+    assert isinstance(opened, GatewayOpened)
+    assert isinstance(started, RequestStarted)
+    serial = started.serial
+    assert started == RequestStarted("r-1", serial, "gpt-4o", False, "ada", ("down", "up"), {})
+    host = ("api.openai.com", 443)
+    assert first == AttemptStarted(
+        "r-1", serial, 1, "down", "openai", "gpt-4o", "first", *host, self_hosted=False, named=False
+    )
     assert isinstance(second, AttemptEnded)
-    assert (second.attempt.provider, second.attempt.status, second.misconfigured) == ("down", 503, False)
-    assert third == AttemptStarted("r-1", "up", "gpt-4o", 2)
+    assert (second.number, second.end, second.misconfigured) == (1, "failed", False)
+    assert (second.attempt.provider, second.attempt.status) == ("down", 503)
+    assert over == FailedOver("r-1", serial, "down", "up", "overloaded")
+    assert third == AttemptStarted(
+        "r-1", serial, 2, "up", "openai", "gpt-4o", "failover", *host, self_hosted=False, named=False
+    )
     assert isinstance(fourth, AttemptEnded)
-    assert (fourth.attempt.provider, fourth.attempt.outcome) == ("up", "ok")
+    assert (fourth.number, fourth.end, fourth.attempt.provider, fourth.attempt.outcome) == (2, "complete", "up", "ok")
     assert isinstance(last, RequestEnded)
     assert (last.request_id, last.outcome, last.status, last.provider) == ("r-1", "ok", 201, "up")
     assert (last.stream, last.principal) == (False, "ada")
@@ -78,26 +96,26 @@ async def test_a_failover_is_told_step_by_step() -> None:
 @pytest.mark.parametrize(
     ("replies", "body", "outcome", "steps", "lines"),
     [
-        ((chat(),), QUESTION, "ok", "SEE", []),
-        ((chat(),), STREAMED, "ok", "SEE", []),
-        ((error(500), chat()), QUESTION, "ok", "SESEE", [("INFO", "failed_over")]),
-        ((error(500), chat()), STREAMED, "ok", "SESEE", [("INFO", "failed_over")]),
-        ((error(500),), QUESTION, "failed", "SESEE", [("WARNING", "all_failed")]),
-        ((error(429),), QUESTION, "failed", "SESEE", [("WARNING", "all_failed")]),
-        ((error(400),), QUESTION, "refused", "SEE", []),
+        ((chat(),), QUESTION, "ok", "(se)", []),
+        ((chat(),), STREAMED, "ok", "(sfe)", []),
+        ((error(500), chat()), QUESTION, "ok", "(seose)", [("INFO", "failed_over")]),
+        ((error(500), chat()), STREAMED, "ok", "(seosfe)", [("INFO", "failed_over")]),
+        ((error(500),), QUESTION, "failed", "(seose)", [("WARNING", "all_failed")]),
+        ((error(429),), QUESTION, "failed", "(seose)", [("WARNING", "all_failed")]),
+        ((error(400),), QUESTION, "refused", "(se)", []),
         (
             (error(401), chat()),
             QUESTION,
             "ok",
-            "SESEE",
+            "(seose)",
             [("WARNING", "misconfigured"), ("INFO", "failed_over")],
         ),
-        ((stream(["Hel", Break()]),), STREAMED, "broken", "SEBE", [("WARNING", "stream_broken")]),
+        ((stream(["Hel", Break()]),), STREAMED, "broken", "(sfeb)", [("WARNING", "stream_broken")]),
         (
             (error(500), stream(["Hel", Break()])),
             STREAMED,
             "broken",
-            "SESEBE",
+            "(seosfeb)",
             [("WARNING", "stream_broken"), ("INFO", "failed_over")],
         ),
     ],
@@ -121,8 +139,17 @@ async def test_the_log_is_quiet_when_all_is_well_and_loud_when_it_is_not(
                     except Exception:
                         assert outcome == "broken"
                 await sink.ended.wait()
-    letters = {AttemptStarted: "S", AttemptEnded: "E", StreamBroken: "B", RequestEnded: "E"}
-    assert "".join(letters[type(event)] for event in sink.events) == steps
+    letters = {
+        RequestStarted: "(",
+        AttemptStarted: "s",
+        FirstChunk: "f",
+        AttemptEnded: "e",
+        FailedOver: "o",
+        StreamBroken: "b",
+        RequestEnded: ")",
+    }
+    assert "".join(letters[type(event)] for event in sink.events[1:]) == steps
+    assert_in_order(sink.events)
     last = sink.events[-1]
     assert isinstance(last, RequestEnded)
     assert last.outcome == outcome
@@ -152,12 +179,13 @@ async def test_a_caller_who_leaves_is_told_as_such_and_not_logged(caplog: pytest
 
 
 @anyio_test
-async def test_a_refused_request_was_never_planned_and_is_not_told() -> None:
+async def test_of_a_request_refused_at_the_door_nothing_is_told_but_that() -> None:
     sink = Recording()
     async with in_process(sinks=[sink]) as (gateway, _), gateway, asgi_client(gateway) as client:
-        assert (await client.post("/chat/completions", json={})).status_code == 400
+        named = {"x-request-id": "r-1"}
+        assert (await client.post("/chat/completions", json={}, headers=named)).status_code == 400
         assert (await client.get("/nothing")).status_code == 404
-    assert sink.events == []
+    assert sink.events[1:] == [RequestRefused("r-1", 400, "missing_required_parameter", None)]
 
 
 @anyio_test
@@ -167,9 +195,19 @@ async def test_a_sink_that_raises_is_named_and_disturbs_nobody(caplog: pytest.Lo
         async with in_process(sinks=[Failing(), after]) as (gateway, _), gateway, asgi_client(gateway) as client:
             reply = await client.post("/chat/completions", json=STREAMED)
     assert reply.status_code == 201
-    assert told(after) == ["AttemptStarted", "AttemptEnded", "AttemptStarted", "AttemptEnded", "RequestEnded"]
+    assert told(after) == [
+        "GatewayOpened",
+        "RequestStarted",
+        "AttemptStarted",
+        "AttemptEnded",
+        "FailedOver",
+        "AttemptStarted",
+        "FirstChunk",
+        "AttemptEnded",
+        "RequestEnded",
+    ]
     failures = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert failures == ["sink_failed sink=Failing error=ValueError"] * 5
+    assert failures == ["sink_failed sink=Failing error=ValueError"] * 9
     assert PROMPT not in caplog.text
 
 
@@ -230,8 +268,10 @@ async def test_no_record_holds_a_key_a_prompt_an_answer_or_a_url(
     records = [record for record in caplog.records if record.name.startswith("ogw_asgi")]
     everything = " ".join(f"{record.getMessage()} {record.__dict__}" for record in records) + repr(sink.events)
     assert "second" in everything
-    for secret in (KEY, PROMPT, "secret-answer", "hidden.test", "secret-value", "sk-c4n4ry-callers-own"):
+    for secret in (KEY, PROMPT, "secret-answer", "https://", "secret-value", "sk-c4n4ry-callers-own"):
         assert secret not in everything
+    logged = " ".join(f"{record.getMessage()} {record.__dict__}" for record in records)
+    assert "hidden.test" not in logged, "a host is for sinks alone"
     assert KEY.encode() not in received
     assert b"hidden.test" not in received
 
@@ -245,7 +285,7 @@ def test_the_trail_of_a_line_names_provider_outcome_and_time() -> None:
 
 
 def test_a_line_carries_its_data_in_extra_too(caplog: pytest.LogCaptureFixture) -> None:
-    LogSink().on_event(StreamBroken("r-1", "openai", "idle", 12))
+    LogSink().on_event(StreamBroken("r-1", 1, "openai", "idle", 12))
     (record,) = caplog.records
     assert record.getMessage() == "stream_broken request=r-1 provider=openai cause=idle delivered_bytes=12"
     assert (record.__dict__["ogw_provider"], record.__dict__["ogw_cause"]) == ("openai", "idle")

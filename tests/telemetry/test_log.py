@@ -8,12 +8,13 @@ import pytest
 
 from ogw_asgi._values import AttemptRecord
 from ogw_asgi.telemetry import RequestEnded
+from ogw_asgi.telemetry.events import RequestOutcome
 from ogw_asgi.telemetry.log import LogSink
 
 
-def ended(outcome: str, *outcomes: str) -> RequestEnded:
+def ended(outcome: RequestOutcome, *outcomes: str) -> RequestEnded:
     attempts = [AttemptRecord(f"p{index}", one, None, None, 1, "m") for index, one in enumerate(outcomes)]
-    return RequestEnded("r-1", outcome, 201, "p0", attempts, 1, True, None)
+    return RequestEnded("r-1", 1, "m", outcome, 201, "p0", attempts, 1, True, None)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from ogw_asgi import (
 )
 from ogw_asgi.fastapi import gateway_router
 from ogw_asgi.providers import Provider
+from ogw_asgi.telemetry import Usage
 from ogw_asgi.telemetry.events import AttemptEnded, AttemptStarted, Event, RequestEnded, Sink, StreamBroken
 
 
@@ -77,6 +78,7 @@ class MySink:
                 assert_type(event.delivered_bytes, int)
             case RequestEnded():
                 assert_type(event.status, int | None)
+                assert_type([one.usage for one in event.attempts], list[Usage | None])
 
 
 sink: Sink = MySink()
