@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 
 from . import settings
 from ._asgi.app import GatewayApp
-from ._asgi.endpoint import Door
+from ._asgi.door import Door
 from ._asgi.lifespan import serve_lifespan
 from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, known_models, listed
 from ._dispatch.admission import Admission

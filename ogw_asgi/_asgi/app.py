@@ -12,7 +12,8 @@ from collections.abc import Awaitable
 from .._wire.headers import header_values, read_request_id, refuse_repeats, refuse_two_lengths, refuse_two_tokens
 from ..auth.base import authenticate
 from ..exceptions import RequestRejected
-from .endpoint import ChatCompletions, Door, new_request_id
+from .door import Door
+from .endpoint import ChatCompletions, new_request_id
 from .receive import Receive
 from .send import CallerGone, Reply, Scope, Send
 

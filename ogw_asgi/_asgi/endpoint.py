@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable
 from functools import partial
 
 from .._dispatch.answer import Answer
@@ -14,8 +13,8 @@ from .._dispatch.dispatcher import Dispatch, Dispatcher
 from .._dispatch.race import Line, line_to
 from .._dispatch.relay import STALLED
 from .._rules.denials import Denials
-from .._rules.plan import Catalogue, GuardFor, make_plan
-from .._values import CallOptions, ChatCall, Header, Limits, Plan, Principal, Timeouts
+from .._rules.plan import make_plan
+from .._values import CallOptions, ChatCall, Header, Plan, Principal
 from .._wire.body import read_body
 from .._wire.envelope import interruption
 from .._wire.headers import (
@@ -30,32 +29,13 @@ from .._wire.headers import (
     refuse_two_tokens,
 )
 from .._wire.structure import takes_long
-from ..auth.base import Authenticator, authenticate
+from ..auth.base import authenticate
 from ..exceptions import EndpointDenied, RequestRejected
 from ..telemetry.events import EgressDenied, RequestEnded, RequestOutcome, RequestRefused, StreamBroken
-from ..telemetry.observers import Observers
-from .places import Places, overloaded, too_many_denials
+from .door import Door
+from .places import Places, overloaded, refuse_loop, too_many_denials
 from .receive import Receive, receive_body, too_slow
 from .send import CallerGone, Reply, Scope, Send, trail_headers
-
-MAX_GATEWAYS = 3
-"""A request that has come through this many gateways like this one goes in a circle (contract, section 1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """What the door needs to know of the gateway behind it."""
-
-    open: Callable[[], Awaitable[Dispatcher]]
-    catalogue: Catalogue
-    guard_for: GuardFor
-    authenticator: Authenticator | None
-    timeouts: Timeouts
-    limits: Limits
-    success_status: int
-    gateway_id: str
-    observers: Observers
-    models: tuple[str, ...]
 
 
 class ChatCompletions:
@@ -255,7 +235,11 @@ class _Exchange:
                 self._outcome = "broken"
                 self._door.observers.tell(
                     lambda: StreamBroken(
-                        self._request_id, dispatch.serial, delivery.provider, broken.cause, delivery.delivered_bytes
+                        self._request_id,
+                        dispatch.account.serial,
+                        delivery.provider,
+                        broken.cause,
+                        delivery.delivered_bytes,
                     )
                 )
                 attempts = dispatch.attempts if delivery.tried else None
@@ -278,10 +262,9 @@ class _Exchange:
     def _ended(self) -> RequestEnded:
         dispatch = self._dispatch
         assert dispatch is not None
-        account = dispatch.account
         return RequestEnded(
             request_id=self._request_id,
-            serial=dispatch.serial,
+            serial=dispatch.account.serial,
             model=self._model,
             outcome=self._outcome,
             status=self._reply.status,
@@ -290,7 +273,7 @@ class _Exchange:
             duration_ms=round((self._loop.clock_s() - self._started_s) * 1000),
             stream=self._stream,
             principal=self._caller,
-            overhead_s=account.overhead_s if account is not None else None,
+            overhead_s=dispatch.account.overhead_s,
         )
 
 
@@ -304,15 +287,3 @@ async def _refuse(reply: Reply, refusal: RequestRejected) -> None:
 def new_request_id() -> str:
     """32 hex digits. It need only be unlike others: what cannot be guessed costs a system call."""
     return f"{random.getrandbits(128):032x}"
-
-
-def refuse_loop(options: CallOptions, gateway_id: str) -> None:
-    """Raise the 508 when the request has been here before (contract, section 1)."""
-    if gateway_id in options.via or len(options.via) >= MAX_GATEWAYS:
-        raise RequestRejected(
-            508,
-            "The request came back to this gateway: one of its providers leads here.",
-            code="loop_detected",
-            type="loop_detected",
-            should_retry=False,
-        )

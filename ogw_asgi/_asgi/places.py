@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from .._values import Principal
+from .._values import CallOptions, Principal
 from .._wire.headers import VLLM_ENDPOINT
 from ..exceptions import RequestRejected
+
+MAX_GATEWAYS = 3
+"""A request that has come through this many gateways like this one goes in a circle (contract, section 1)."""
 
 
 class Places:
@@ -79,3 +82,15 @@ def too_many_denials(wait_s: float) -> RequestRejected:
         retry_after_s=wait_s,
         should_retry=False,
     )
+
+
+def refuse_loop(options: CallOptions, gateway_id: str) -> None:
+    """Raise the 508 when the request has been here before (contract, section 1)."""
+    if gateway_id in options.via or len(options.via) >= MAX_GATEWAYS:
+        raise RequestRejected(
+            508,
+            "The request came back to this gateway: one of its providers leads here.",
+            code="loop_detected",
+            type="loop_detected",
+            should_retry=False,
+        )

@@ -1,4 +1,4 @@
-"""What observers are told of one request, and what is kept for that. There is none where nobody listens."""
+"""What observers are told of one request, and what is kept for that: nothing, where nobody listens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .._rules.overhead import own_time_s
 from .._rules.standing import READY, Standing
-from .._values import AttemptRecord, ChatCall, Plan, Target
+from .._values import AttemptRecord, ChatCall, Outcome, Plan, Target
 from .._wire.report import Report
 from ..telemetry.events import (
     AttemptEnded,
@@ -31,20 +31,62 @@ if TYPE_CHECKING:
 NO_STANDINGS: Mapping[Target, Standing] = {}
 
 
-class Account:
-    """Of one request.
+class Unheard:
+    """Of a request that no sink is told of; the log still hears of what the operator must mend.
 
     Attributes:
+        heard: somebody listens.
         serial: tells it from every other.
         overhead_s: once there is an answer or a refusal: how much of the time was the gateway's own.
     """
 
-    def __init__(self, observers: Observers, loop: Loop, request_id: str, plan: Plan, started_s: float) -> None:
-        self.serial = new_serial()
-        self.overhead_s: float | None = None
+    heard = False
+    serial = 0
+    overhead_s: float | None = None
+
+    def __init__(self, observers: Observers, request_id: str) -> None:
         self._observers = observers
-        self._loop = loop
         self._request_id = request_id
+
+    def planned(self, call: ChatCall, principal: str | None) -> None:
+        pass
+
+    def looked(self, standings: Mapping[Target, Standing]) -> None:
+        """As they were when the next attempt was chosen."""
+
+    def begun(self, run: Run, under_way: Sequence[Run], continues: bool) -> None:
+        """The attempt is about to go out, and is among those under way."""
+
+    def has_first_chunk(self, run: Run, took_s: float) -> None:
+        pass
+
+    def concluded(
+        self, run: Run, record: AttemptRecord, result: Answer | Outcome | None, *, misconfigured: bool = False
+    ) -> None:
+        """It is the request's answer, and ends when that is closed; or it has failed, or (None) was cancelled."""
+        if misconfigured:
+            self._observers.tell(lambda: AttemptEnded(self._request_id, 0, 0, record, "failed", misconfigured))
+
+    def left(self, run: Run) -> None:
+        """It was cancelled with the request, so it has no line in the trail."""
+
+    def decided(self) -> None:
+        """There is an answer, or a refusal."""
+
+    def trail(self, orders: Sequence[int], records: Sequence[AttemptRecord]) -> tuple[AttemptRecord, ...]:
+        """The lines with what was seen of each attempt's usage."""
+        return tuple(records)
+
+
+class Account(Unheard):
+    """Of a request that sinks are told of, from its plan to its end."""
+
+    heard = True
+
+    def __init__(self, observers: Observers, loop: Loop, request_id: str, plan: Plan, started_s: float) -> None:
+        super().__init__(observers, request_id)
+        self.serial = new_serial()
+        self._loop = loop
         self._first = plan.targets[0]
         self._sequence = tuple(target.provider for target in plan.targets)
         self._started_s = started_s
@@ -64,11 +106,10 @@ class Account:
         )
 
     def looked(self, standings: Mapping[Target, Standing]) -> None:
-        """As they were when the next attempt was chosen."""
         self._standings = standings
 
-    def begun(self, run: Run, beside: Run | None, continues: bool) -> None:
-        """The attempt is about to go out; `beside`: another one that is under way."""
+    def begun(self, run: Run, under_way: Sequence[Run], continues: bool) -> None:
+        beside = next((one for one in reversed(under_way) if one is not run), None)
         self._begun += 1
         run.number = self._begun
         attempt = run.attempt
@@ -135,12 +176,24 @@ class Account:
                 usual=True,
             )
 
-    def answered(self, run: Run, record: AttemptRecord, answer: Answer) -> None:
-        """It is the request's answer: it ends when that is closed."""
-        self._waited(run)
-        if answer.stream is not None:
-            self.has_first_chunk(run, answer.outcome.duration_s)
-        answer.on_close = partial(self._closed, run, record)
+    def concluded(
+        self, run: Run, record: AttemptRecord, result: Answer | Outcome | None, *, misconfigured: bool = False
+    ) -> None:
+        if isinstance(result, Answer):
+            self._waited(run)
+            if result.stream is not None:
+                self.has_first_chunk(run, result.outcome.duration_s)
+            result.on_close = partial(self._closed, run, record)
+        elif result is None:
+            self._ended(run, record, "cancelled")
+        else:
+            self._before = record
+            self._ended(run, record, "failed", misconfigured=misconfigured)
+
+    def left(self, run: Run) -> None:
+        target, duration_ms = run.step.target, round((self._loop.clock_s() - run.started_s) * 1000)
+        line = AttemptRecord(target.provider, "cancelled", None, None, duration_ms, target.model)
+        self._ended(run, line, "left")
 
     def _closed(self, run: Run, record: AttemptRecord, answer: Answer) -> None:
         end: End = "complete"
@@ -150,13 +203,10 @@ class Account:
             end = "left"
         self._tell(run, record, end, cause=answer.broke)
 
-    def ended(self, run: Run, record: AttemptRecord, end: End, *, misconfigured: bool = False) -> None:
-        """It ended before it was anybody's answer."""
+    def _ended(self, run: Run, record: AttemptRecord, end: End, *, misconfigured: bool = False) -> None:
+        """Before it was anybody's answer. One that had not begun has no end either."""
         if run.number:
             self._waited(run)
-        if end == "failed":
-            self._before = record
-        if run.number or misconfigured:
             self._tell(run, record, end, misconfigured=misconfigured)
 
     def _waited(self, run: Run) -> None:
@@ -197,11 +247,9 @@ class Account:
         )
 
     def decided(self) -> None:
-        """There is an answer, or a refusal."""
         self.overhead_s = own_time_s(self._started_s, self._loop.clock_s(), self._waits)
 
     def trail(self, orders: Sequence[int], records: Sequence[AttemptRecord]) -> tuple[AttemptRecord, ...]:
-        """The lines with what was seen of each attempt's usage."""
         reports = [self._reports.get(order) for order in orders]
         return tuple(
             record if report is None or report.usage is None else replace(record, usage=report.usage)

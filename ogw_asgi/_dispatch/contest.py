@@ -16,9 +16,7 @@ import anyio
 from .._rules.charge import NEUTRAL, charge
 from .._rules.classify import Verdict, classify
 from .._rules.failover import PROBE_S, Failover, GiveUp, Try
-from .._values import AttemptRecord, Outcome
-from ..telemetry.events import AttemptEnded, End
-from ..telemetry.observers import Observers
+from .._values import Outcome
 from .admission import Admission
 from .answer import Answer
 from .attempt import Attempt
@@ -42,7 +40,6 @@ class Contest:
         failover: Failover,
         admission: Admission,
         slots: Slots,
-        observers: Observers,
         loop: Loop,
         line: Line,
     ) -> None:
@@ -50,9 +47,9 @@ class Contest:
         self.won: Try | None = None
         self._terms = terms
         self._failover = failover
+        self._account = terms.account
         self._admission = admission
         self._slots = slots
-        self._observers = observers
         self._loop = loop
         self._line = line
         self._under_way: tuple[Run, ...] = ()
@@ -102,14 +99,14 @@ class Contest:
                     first_chunk_s=step.first_chunk_s,
                     wait_s=step.wait_s,
                     until_s=step.until_s,
-                    begun=partial(self._tell_start, run) if self._terms.account is not None else None,
+                    begun=partial(self._begun, run) if self._account.heard else None,
                     finish=partial(self._finish, run) if self._terms.finishes else None,
                     ends_s=self._failover.ends_s,
                 )
             except BaseException:  # the caller has left
                 with anyio.CancelScope(shield=True):
                     await self._admission.settle(run.permit, NEUTRAL, self._loop.clock_s())
-                self._tell_left(run)
+                self._account.left(run)
                 raise
             finally:
                 self._under_way = tuple([one for one in self._under_way if one is not run])
@@ -169,8 +166,7 @@ class Contest:
                 self._decide(step)
             if not isinstance(step, Try):
                 return None
-            if terms.account is not None:
-                terms.account.looked(standings)
+            self._account.looked(standings)
             if hedge:
                 admission.take_hedge()
             permit = await admission.admit(
@@ -220,8 +216,7 @@ class Contest:
         run.permit.on_open = None
         if run.timer is not None:
             run.timer.cancel()
-        if self._terms.account is not None:
-            self._terms.account.has_first_chunk(run, answer.outcome.duration_s)
+        self._account.has_first_chunk(run, answer.outcome.duration_s)
         await self._settle(run, classify(answer.outcome), answer.outcome, self._loop.clock_s())
         return await self._terms.finish(answer)
 
@@ -258,7 +253,8 @@ class Contest:
         if run.begun and verdict.counts is not None and outcome.status is not None:
             await self._admission.broken(run.permit.scope, now_s)
         await self._settle(run, verdict, outcome, now_s)
-        self._tell(run, record, result, "failed", misconfigured=verdict.alert)
+        assert record is not None
+        self._account.concluded(run, record, result, misconfigured=verdict.alert)
 
     async def _conclude_late(self, run: Run, result: Answer | Outcome | None, now_s: float) -> None:
         """The request was decided without it: its answer, if there is one, is nobody's."""
@@ -270,7 +266,8 @@ class Contest:
                 await self._admission.outrun(run.permit, now_s)
             else:
                 await self._admission.settle(run.permit, NEUTRAL, now_s)
-            self._tell(run, record, None, "cancelled")
+            assert record is not None
+            self._account.concluded(run, record, None)
         finally:
             if isinstance(result, Answer):
                 await result.aclose()
@@ -288,34 +285,5 @@ class Contest:
             if run.timer is not None:
                 run.timer.cancel()
 
-    def _tell_start(self, run: Run) -> None:
-        assert self._terms.account is not None
-        beside = next((one for one in reversed(self._under_way) if one is not run), None)
-        self._terms.account.begun(run, beside, self._terms.continues)
-
-    def _tell_left(self, run: Run) -> None:
-        """Whoever is cancelled with the request has no line in its trail."""
-        if self._terms.account is not None:
-            target = run.step.target
-            duration_ms = round((self._loop.clock_s() - run.started_s) * 1000)
-            line = AttemptRecord(target.provider, "cancelled", None, None, duration_ms, target.model)
-            self._terms.account.ended(run, line, "left")
-
-    def _tell(
-        self,
-        run: Run,
-        record: AttemptRecord | None,
-        result: Answer | Outcome | None,
-        end: End,
-        *,
-        misconfigured: bool = False,
-    ) -> None:
-        account = self._terms.account
-        assert record is not None
-        if account is None:
-            if misconfigured:
-                self._observers.tell(lambda: AttemptEnded(self._terms.request_id, 0, 0, record, end, misconfigured))
-        elif isinstance(result, Answer):
-            account.answered(run, record, result)
-        else:
-            account.ended(run, record, end, misconfigured=misconfigured)
+    def _begun(self, run: Run) -> None:
+        self._account.begun(run, self._under_way, self._terms.continues)

@@ -100,7 +100,7 @@ class Delivery:
             dispatch.shared.observers.tell(
                 lambda: StreamContinued(
                     request_id=dispatch.options.request_id,
-                    serial=dispatch.serial,
+                    serial=dispatch.account.serial,
                     provider=answer.target.provider,
                     before=before.target.provider,
                     cause=broken.cause,

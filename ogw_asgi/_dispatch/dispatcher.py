@@ -27,7 +27,7 @@ from ..exceptions import RequestRejected
 from ..providers.base import Provider
 from ..telemetry.observers import Observers
 from ..transports.base import Transport
-from .account import Account
+from .account import Account, Unheard
 from .admission import Admission, scope_of
 from .answer import Answer
 from .aside import Aside
@@ -112,11 +112,11 @@ class Dispatch(Terms):
         self.slot_wait_s = shared.timeouts.slot_wait_s
         self.finishes = call.stream and self.policy == "hold"
         self.continues = False
-        self.account = (
-            Account(shared.observers, shared.loop, options.request_id, plan, began_s)
-            if shared.observers.all_is_told
-            else None
-        )
+        self.account: Unheard
+        if shared.observers.all_is_told:
+            self.account = Account(shared.observers, shared.loop, options.request_id, plan, began_s)
+        else:
+            self.account = Unheard(shared.observers, options.request_id)
         self.line = line
         self.won: Try | None = None
         self.failover = Failover(
@@ -132,18 +132,12 @@ class Dispatch(Terms):
         self.scopes = {target: scope_of(target, principal) for target in plan.targets}
 
     @property
-    def serial(self) -> int:
-        return self.account.serial if self.account is not None else 0
-
-    @property
     def attempts(self) -> Sequence[AttemptRecord]:
         """The whole trail."""
         return self.failover.attempts
 
     def told_trail(self) -> Sequence[AttemptRecord]:
         """The whole trail, for observers."""
-        if self.account is None:
-            return tuple(self.failover.attempts)
         return self.account.trail(self.failover.orders, self.failover.attempts)
 
     @property
@@ -176,14 +170,12 @@ class Dispatch(Terms):
 
     def first(self) -> Contest:
         """The contest that tries the plan's targets until one gives its first chunk."""
-        if self.account is not None:
-            self.account.planned(self.call, self._principal)
+        self.account.planned(self.call, self._principal)
         return self._contest(self)
 
     def dispatched(self, contest: Contest, result: Answer | GiveUp) -> Dispatched:
         """What came of it. Whoever gets an answer closes it."""
-        if self.account is not None:
-            self.account.decided()
+        self.account.decided()
         if isinstance(result, GiveUp):
             said = contest.refusing.answered if contest.refusing is not None else ()
             # A refusal has a retry-after of its own, within the bounds of the contract, or none.
@@ -236,14 +228,14 @@ class Dispatch(Terms):
             caller_key=options.vllm_api_key if target.endpoint else None,
             permits=self._guard,
             aside=shared.aside,
-            report=Report() if self.account is not None else None,
+            report=Report() if self.account.heard else None,
         )
         self._made += (made,)
         return made
 
     def _contest(self, terms: Terms) -> Contest:
         shared = self.shared
-        return Contest(terms, self.failover, shared.circuits, shared.slots, shared.observers, shared.loop, self.line)
+        return Contest(terms, self.failover, shared.circuits, shared.slots, shared.loop, self.line)
 
 
 def _masked(outcome: Outcome, mask: Mask) -> Outcome:

@@ -11,7 +11,7 @@ import anyio
 from .._rules.classify import Verdict
 from .._rules.failover import Try
 from .._values import Outcome, Target
-from .account import Account
+from .account import Unheard
 from .admission import Permit, Scope
 from .answer import Answer
 from .attempt import Attempt
@@ -25,7 +25,7 @@ class Terms(Protocol):
         hedge_after: as in Timeouts.
         finishes: an answer's stream that has its first chunk is handed to `finish`; else the first chunk wins.
         continues: the caller has the beginning of an answer.
-        account: what observers are told; None where nobody listens.
+        account: what observers are told.
     """
 
     request_id: str
@@ -35,7 +35,7 @@ class Terms(Protocol):
     slot_wait_s: float
     finishes: bool
     continues: bool
-    account: Account | None
+    account: Unheard
 
     def make(self, target: Target) -> Attempt:
         """An attempt at it, to be run once."""

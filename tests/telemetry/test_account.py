@@ -258,7 +258,7 @@ async def test_where_there_is_no_room_a_refusal_is_told() -> None:
 async def test_times_are_the_providers_and_overhead_is_not() -> None:
     told = Told()
     down, up = scripted(hold(error(500), until=Sleep(2))), scripted(hold(chat(), until=Sleep(3)))
-    await asked(told, "openai", "azure", openai=first, azure=second)
+    await asked(told, "openai", "azure", openai=down, azure=up)
     first, second = told.of(AttemptEnded)
     assert [first.duration_s, second.duration_s] == pytest.approx([2, 3])
     (request,) = told.of(RequestEnded)
