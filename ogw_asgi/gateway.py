@@ -22,6 +22,7 @@ from ._asgi.app import GatewayApp
 from ._asgi.door import Door
 from ._asgi.lifespan import serve_lifespan
 from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, known_models, listed
+from ._dispatch.account import Unheard
 from ._dispatch.admission import Admission
 from ._dispatch.aside import Aside
 from ._dispatch.clock import loop_id, this_loop
@@ -245,6 +246,7 @@ class Gateway:
             gateway_id=self._gateway_id,
             version=__version__,
             loop=this_loop(),
+            unheard=Unheard(self._observers),
         )
         self._opened = _Opened(loop_id(), dispatcher, [*transports.values(), guarded])
         self._announce()

@@ -90,6 +90,7 @@ class _Exchange:
         self._headers = headers
         self._request_id = request_id
         self._principal: Principal | None = None
+        self._caller: str | None = None
         self._dispatch: Dispatch | None = None
         self._uploading = False
         self._provider: str | None = None
@@ -138,10 +139,6 @@ class _Exchange:
         )
         return self._dispatch
 
-    @property
-    def _caller(self) -> str | None:
-        return self._principal.id if self._principal is not None else None
-
     async def _admit(self) -> Dispatcher:
         """What can be said before the body: whoever is refused here need not send it. Who is calling comes first: to
         nobody is nothing said about what they asked for."""
@@ -154,6 +151,7 @@ class _Exchange:
             principal = await authenticate(door.authenticator, self._scope, door.timeouts.authenticate_s)
             if principal is not None:
                 self._principal = principal
+                self._caller = principal.id
                 if principal.in_flight is not None:
                     self._reply.place = self._completions.places.take(principal, principal.in_flight)
             refuse_repeats(headers)

@@ -28,11 +28,13 @@ from .clock import Loop
 if TYPE_CHECKING:
     from .terms import Run
 
+Result = Answer | Outcome | None
+
 NO_STANDINGS: Mapping[Target, Standing] = {}
 
 
 class Unheard:
-    """Of a request that no sink is told of; the log still hears of what the operator must mend.
+    """Of requests that no sink is told of; the log still hears of what the operator must mend.
 
     Attributes:
         heard: somebody listens.
@@ -44,9 +46,8 @@ class Unheard:
     serial = 0
     overhead_s: float | None = None
 
-    def __init__(self, observers: Observers, request_id: str) -> None:
+    def __init__(self, observers: Observers) -> None:
         self._observers = observers
-        self._request_id = request_id
 
     def planned(self, call: ChatCall, principal: str | None) -> None:
         pass
@@ -61,11 +62,11 @@ class Unheard:
         pass
 
     def concluded(
-        self, run: Run, record: AttemptRecord, result: Answer | Outcome | None, *, misconfigured: bool = False
+        self, request_id: str, run: Run, record: AttemptRecord, result: Result, *, misconfigured: bool = False
     ) -> None:
         """It is the request's answer, and ends when that is closed; or it has failed, or (None) was cancelled."""
         if misconfigured:
-            self._observers.tell(lambda: AttemptEnded(self._request_id, 0, 0, record, "failed", misconfigured))
+            self._observers.tell(lambda: AttemptEnded(request_id, 0, 0, record, "failed", misconfigured))
 
     def left(self, run: Run) -> None:
         """It was cancelled with the request, so it has no line in the trail."""
@@ -84,7 +85,8 @@ class Account(Unheard):
     heard = True
 
     def __init__(self, observers: Observers, loop: Loop, request_id: str, plan: Plan, started_s: float) -> None:
-        super().__init__(observers, request_id)
+        super().__init__(observers)
+        self._request_id = request_id
         self.serial = new_serial()
         self._loop = loop
         self._first = plan.targets[0]
@@ -177,7 +179,7 @@ class Account(Unheard):
             )
 
     def concluded(
-        self, run: Run, record: AttemptRecord, result: Answer | Outcome | None, *, misconfigured: bool = False
+        self, request_id: str, run: Run, record: AttemptRecord, result: Result, *, misconfigured: bool = False
     ) -> None:
         if isinstance(result, Answer):
             self._waited(run)

@@ -254,7 +254,7 @@ class Contest:
             await self._admission.broken(run.permit.scope, now_s)
         await self._settle(run, verdict, outcome, now_s)
         assert record is not None
-        self._account.concluded(run, record, result, misconfigured=verdict.alert)
+        self._account.concluded(self._terms.request_id, run, record, result, misconfigured=verdict.alert)
 
     async def _conclude_late(self, run: Run, result: Answer | Outcome | None, now_s: float) -> None:
         """The request was decided without it: its answer, if there is one, is nobody's."""
@@ -267,7 +267,7 @@ class Contest:
             else:
                 await self._admission.settle(run.permit, NEUTRAL, now_s)
             assert record is not None
-            self._account.concluded(run, record, None)
+            self._account.concluded(self._terms.request_id, run, record, None)
         finally:
             if isinstance(result, Answer):
                 await result.aclose()

@@ -73,6 +73,7 @@ class Dispatcher:
     gateway_id: str
     version: str
     loop: Loop
+    unheard: Unheard
 
     def dispatch(
         self, call: ChatCall, options: CallOptions, plan: Plan, *, principal: str | None, line: Line, began_s: float
@@ -116,7 +117,7 @@ class Dispatch(Terms):
         if shared.observers.all_is_told:
             self.account = Account(shared.observers, shared.loop, options.request_id, plan, began_s)
         else:
-            self.account = Unheard(shared.observers, options.request_id)
+            self.account = shared.unheard
         self.line = line
         self.won: Try | None = None
         self.failover = Failover(

@@ -16,17 +16,18 @@ class Observers:
     """The sinks of one gateway. Events are passed as functions, so that none is built when nobody listens.
 
     `log` has no word for what is as it should be, so it is not told of it.
+
+    Attributes:
+        all_is_told: somebody listens to what is usual, too.
+        traces: a sink decides which attempts have a `traceparent`, and what it is.
     """
 
     def __init__(self, sinks: Sequence[Sink], log: Sink | None = None) -> None:
         self._sinks = tuple(sinks)
         self._tracer = next((sink for sink in self._sinks if isinstance(sink, Tracer)), None)
+        self.all_is_told = bool(self._sinks)
+        self.traces = self._tracer is not None
         self._all = (log, *self._sinks) if log is not None else self._sinks
-
-    @property
-    def all_is_told(self) -> bool:
-        """Somebody listens to what is usual, too."""
-        return bool(self._sinks)
 
     def tell(self, build: Callable[[], Event], *, usual: bool = False) -> None:
         """`usual`: all is well, as nearly always."""
@@ -39,11 +40,6 @@ class Observers:
                 sink.on_event(event)
             except Exception as error:
                 _failed(sink, error)
-
-    @property
-    def traces(self) -> bool:
-        """A sink decides which attempts have a `traceparent`, and what it is."""
-        return self._tracer is not None
 
     def traceparent(self, serial: int, number: int) -> str | None:
         """What the sink that traces says of an attempt that it has been told of."""
