@@ -52,6 +52,7 @@ def run(check: str) -> dict[str, Any]:
 def test_every_python_block_is_one_of_those_run_here() -> None:
     blocks = [check for check, language, _ in BLOCKS if language == "python"]
     assert sorted(blocks) == [
+        "budget",
         "combined",
         "crash",
         "endpoints",
@@ -137,6 +138,25 @@ def test_the_sink_counts() -> None:
         AttemptEnded("id", 1, 1, AttemptRecord("openai", "timeout", None, None, 5, "m"), "failed", misconfigured=False)
     )
     assert sink.seen == {("openai", "timeout"): 1}
+
+
+@pytest.mark.anyio
+async def test_the_budget_is_spent_by_what_was_used_and_by_a_guess_where_nobody_said() -> None:
+    block = run("budget")
+    counted = {"prompt_tokens": 60_000, "completion_tokens": 10_000}
+    replies = chat(), chat(usage=counted), chat(usage=counted)
+    headers = {"authorization": "Bearer sk-team-a-0123456789abcdef0123456789abcdef"}
+    statuses, left = [], []
+    async with ScriptedUpstream(*replies).client() as provider:
+        gateway = Gateway(
+            providers=[OpenAI(client=provider)], authenticate=block["authenticate"], sinks=[block["Charge"]()]
+        )
+        async with gateway, asgi_client(gateway) as client:
+            for body in ({**CHAT, "stream": True}, CHAT, CHAT, CHAT):  # nobody asked the stream for its usage
+                statuses.append((await client.post("/chat/completions", json=body, headers=headers)).status_code)
+                left.append(block["limiter"].get_window_stats(block["budget"], "team-a").remaining)
+    assert statuses == [201, 201, 201, 429]
+    assert left[:2] == [99_000, 29_000]
 
 
 @pytest.mark.anyio
