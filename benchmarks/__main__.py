@@ -21,7 +21,8 @@ from pathlib import Path
 import uvloop
 
 from .speed import chart, report
-from .speed.cases import CASES, Outcome, Setting
+from .speed.cases import CASES
+from .speed.outcome import Outcome, Setting
 from .speed.process import free_port, upstream
 from .speed.proxies import PROXIES, Place, running, versions_of_peers
 from .table import table

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from ogw_asgi import Breaker, Gateway, OpenAICompatible
 from ogw_asgi._values import UpstreamRequest
+from ogw_asgi.telemetry import Event, Sink
 from ogw_asgi.transports.base import Transport
 from ogw_asgi.transports.httpx import HTTPXTransport, load_library
 
@@ -25,6 +26,7 @@ PORT = "OGW_BENCH_UPSTREAM"
 ENGINE = "OGW_BENCH_ENGINE"
 REFUSING = "OGW_BENCH_REFUSING"
 NO_BREAKER = "OGW_BENCH_NO_BREAKER"
+SINKS = "OGW_BENCH_SINKS"
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -134,13 +136,50 @@ def gateway() -> App:
             failover_sequence=("good",),
             engine=cast(Any, os.environ[ENGINE]),
             breaker=breaker,
+            sinks=_sinks(os.environ.get(SINKS, "")),
         ),
     )
 
 
-def settings(engine: str, *, upstream: int, refusing: int, breaker: bool = True) -> dict[str, str]:
+class _Deaf:
+    """What it takes to tell a sink, whatever that does with it."""
+
+    def on_event(self, event: Event, /) -> None:
+        pass
+
+
+def _sinks(kind: str) -> list[Sink]:
+    match kind:
+        case "sink":
+            return [_Deaf()]
+        case "prometheus":
+            from ogw_asgi.telemetry.prometheus import Prometheus
+
+            return [Prometheus()]
+        case "otel-api" | "otel-sdk":
+            from ogw_asgi.telemetry.opentelemetry import OpenTelemetry
+
+            if kind == "otel-api":
+                return [OpenTelemetry()]
+            from opentelemetry.sdk.metrics import MeterProvider
+            from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+            class Nowhere(SpanExporter):
+                def export(self, spans: Any) -> SpanExportResult:
+                    return SpanExportResult.SUCCESS
+
+            tracers = TracerProvider()
+            tracers.add_span_processor(BatchSpanProcessor(Nowhere()))
+            meters = MeterProvider(metric_readers=[InMemoryMetricReader()])
+            return [OpenTelemetry(tracer_provider=tracers, meter_provider=meters)]
+    return []
+
+
+def settings(engine: str, *, upstream: int, refusing: int, breaker: bool = True, sinks: str = "") -> dict[str, str]:
     """The environment that the factories above read."""
-    made = {PORT: str(upstream), ENGINE: engine, REFUSING: str(refusing)}
+    made = {PORT: str(upstream), ENGINE: engine, REFUSING: str(refusing), SINKS: sinks}
     return made if breaker else {**made, NO_BREAKER: "1"}
 
 

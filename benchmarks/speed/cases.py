@@ -4,47 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from ..table import Line, at_most, fact
 from . import asked
 from .apps import sequence
 from .asked import BURST, DRIP, PAUSE_MS
 from .load import Callers
-from .proxies import PROXIES, Running
-from .rounds import Measured, Rounds, Run, cpu_us, quantile, ratio, side_by_side
+from .outcome import (
+    FLOOR,
+    MIB,
+    ON_CLIENTS,
+    OURS,
+    PEERS,
+    Case,
+    Outcome,
+    Setting,
+    costs,
+    cpu_ratio,
+    on_clients,
+    quantile_per_s,
+    to_peers,
+    took,
+)
+from .proxies import PROXIES
+from .rounds import Measured, Run, cpu_us, ratio, side_by_side
 
-MIB = 1 << 20
-FLOOR, OURS = "bare-native", "ogw"
-PEERS = ("ferrogw", "rolter", "litellm")
-ON_CLIENTS = ("bare-httpx2", "ogw-httpx2", "bare-httpx", "ogw-httpx")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """`rounds`: those that count. `scale`: of what a case does, for a look whether it works."""
-
-    running: Running
-    rounds: int
-    scale: float
-
-    @property
-    def seconds(self) -> float:
-        return 0.6 * self.scale
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """`figures`: row -> column -> number, for the tables, the chart and the JSON."""
-
-    title: str
-    unit: str
-    figures: Mapping[str, Mapping[str, float]]
-    lines: Sequence[Line] = field(default_factory=list)
-
-
-Case = Callable[[Setting], Coroutine[None, None, Outcome]]
+LISTENED_TO = ("ogw-sink", "ogw-prometheus", "ogw-otel-api", "ogw-otel-sdk")
 
 
 async def plain(setting: Setting) -> Outcome:
@@ -53,11 +39,11 @@ async def plain(setting: Setting) -> Outcome:
     runs = [Run(proxy=name, asked=asked.plain(), seconds=setting.seconds) for name in names]
     rounds = await side_by_side(setting.running, runs, setting.rounds)
     lines = [
-        _ratio("plain", "CPU per request, ours to the floor", rounds, OURS, FLOOR, 1.33),
-        *_on_clients("plain", rounds),
-        *_to_peers("plain", rounds, {"ferrogw": 1.0, "rolter": 2.0, "litellm": 1 / 40}),
+        cpu_ratio("plain", "CPU per request, ours to the floor", rounds, OURS, FLOOR, 1.33),
+        *on_clients("plain", rounds),
+        *to_peers("plain", rounds, {"ferrogw": 1.0, "rolter": 2.0, "litellm": 1 / 40}),
     ]
-    return Outcome(title="Plain answer of 1 KB, 32 connections", unit="request", figures=_costs(rounds, 1), lines=lines)
+    return Outcome(title="Plain answer of 1 KB, 32 connections", unit="request", figures=costs(rounds, 1), lines=lines)
 
 
 async def burst(setting: Setting) -> Outcome:
@@ -68,12 +54,12 @@ async def burst(setting: Setting) -> Outcome:
         setting.running, [Run(proxy=name, asked=what, seconds=setting.seconds) for name in names], setting.rounds
     )
     lines = [
-        _ratio("burst", "CPU per chunk, ours to the floor", rounds, OURS, FLOOR, 1.25),
-        *_on_clients("burst", rounds),
-        *_to_peers("burst", rounds, {"rolter": 1.0}),
+        cpu_ratio("burst", "CPU per chunk, ours to the floor", rounds, OURS, FLOOR, 1.25),
+        *on_clients("burst", rounds),
+        *to_peers("burst", rounds, {"rolter": 1.0}),
     ]
     title = f"Burst: streams of {BURST} chunks, 32 connections"
-    return Outcome(title=title, unit="chunk", figures=_costs(rounds, BURST), lines=lines)
+    return Outcome(title=title, unit="chunk", figures=costs(rounds, BURST), lines=lines)
 
 
 async def drip(setting: Setting) -> Outcome:
@@ -83,12 +69,12 @@ async def drip(setting: Setting) -> Outcome:
     runs = [Run(proxy=name, asked=what, connections=20, count=20) for name in names]
     rounds = await side_by_side(setting.running, runs, setting.rounds)
     lines = [
-        _ratio("drip", "CPU per chunk, ours to the floor", rounds, OURS, FLOOR, 1.25),
-        *_on_clients("drip", rounds),
-        *_to_peers("drip", rounds, {"ferrogw": 1.0}),
+        cpu_ratio("drip", "CPU per chunk, ours to the floor", rounds, OURS, FLOOR, 1.25),
+        *on_clients("drip", rounds),
+        *to_peers("drip", rounds, {"ferrogw": 1.0}),
     ]
     title = f"Drip: 20 streams of {DRIP} chunks, {PAUSE_MS} ms apart"
-    return Outcome(title=title, unit="chunk", figures=_costs(rounds, DRIP), lines=lines)
+    return Outcome(title=title, unit="chunk", figures=costs(rounds, DRIP), lines=lines)
 
 
 async def latency(setting: Setting) -> Outcome:
@@ -105,7 +91,7 @@ async def latency(setting: Setting) -> Outcome:
         direct = rounds["direct"]
         for name, of_it in rounds.items():
             for share in (0.5, 0.99):
-                added_s = _took(of_it, share) - _took(direct, share)
+                added_s = took(of_it, share) - took(direct, share)
                 figures.setdefault(name, {})[f"p{share * 100:.0f}, {connections}"] = added_s * 1000
         if connections == 1:
             for share, bound in ((0.5, 0.6), (0.99, 2.0)):
@@ -131,13 +117,13 @@ async def failover(setting: Setting) -> Outcome:
     ]
     rounds = await side_by_side(setting.running, runs, setting.rounds)
     lines = [
-        _ratio("failover", f"CPU, {first} to plain: at most one attempt more", rounds, first, "plain", 2.0)
+        cpu_ratio("failover", f"CPU, {first} to plain: at most one attempt more", rounds, first, "plain", 2.0)
         for first in ("refused first", "503 first")
     ]
     lines.append(
-        _ratio("failover", "breaker open, to plain", rounds, "refused first, breaker open", "plain, breaker", 1.05)
+        cpu_ratio("failover", "breaker open, to plain", rounds, "refused first, breaker open", "plain, breaker", 1.05)
     )
-    return Outcome(title="Failover", unit="request", figures=_costs(rounds, 1), lines=lines)
+    return Outcome(title="Failover", unit="request", figures=costs(rounds, 1), lines=lines)
 
 
 async def body(setting: Setting) -> Outcome:
@@ -147,7 +133,7 @@ async def body(setting: Setting) -> Outcome:
     rounds = await side_by_side(setting.running, runs, setting.rounds)
     logic_ms = (cpu_us(rounds[OURS]) - cpu_us(rounds[FLOOR])) / 1000
     lines = [at_most("body", "CPU above the floor, each", logic_ms, 3.0, unit=" ms")]
-    return Outcome(title="Request bodies of 300 KB", unit="request", figures=_costs(rounds, 1), lines=lines)
+    return Outcome(title="Request bodies of 300 KB", unit="request", figures=costs(rounds, 1), lines=lines)
 
 
 async def idle(setting: Setting) -> Outcome:
@@ -215,7 +201,7 @@ async def workers(setting: Setting) -> Outcome:
         if f"{server}-2" in rounds:
             gain = ratio(rounds[f"{server}-2"], rounds[f"{server}-1"], lambda one: one.sample.per_s)
             lines.append(fact("workers", f"requests/s of two {server} workers to one", f"{gain:.2f}"))
-    return Outcome(title="Workers", unit="request", figures=_costs(rounds, 1), lines=lines)
+    return Outcome(title="Workers", unit="request", figures=costs(rounds, 1), lines=lines)
 
 
 async def neighbours(setting: Setting) -> Outcome:
@@ -238,7 +224,7 @@ async def neighbours(setting: Setting) -> Outcome:
             if number:
                 alone_s.append(Measured(cpu_s=0, sample=alone))
                 beside_s.append(Measured(cpu_s=0, sample=beside.result()))
-        figures[name] = {"p99 alone, ms": _took(alone_s, 0.99) * 1000, "p99 beside, ms": _took(beside_s, 0.99) * 1000}
+        figures[name] = {"p99 alone, ms": took(alone_s, 0.99) * 1000, "p99 beside, ms": took(beside_s, 0.99) * 1000}
         ratios[name] = figures[name]["p99 beside, ms"] / figures[name]["p99 alone, ms"]
     lines = [
         at_most("neighbours", "p99 of the small ones, to alone", ratios[OURS], 1.5),
@@ -261,6 +247,23 @@ async def numbered(setting: Setting) -> Outcome:
     return Outcome(title="200 numbered streams", unit="", figures=figures, lines=lines)
 
 
+async def sinks(setting: Setting) -> Outcome:
+    """What those cost who listen; a gateway without sinks is the measure."""
+    figures: dict[str, dict[str, float]] = {}
+    lines: list[Line] = []
+    kinds = (("plain", asked.plain(), 1), ("burst", asked.stream(f"burst-{BURST}", BURST), BURST))
+    for kind, what, units in kinds:
+        runs = [Run(proxy=name, asked=what, seconds=setting.seconds) for name in (OURS, *LISTENED_TO)]
+        rounds = await side_by_side(setting.running, runs, setting.rounds)
+        for name, of_it in rounds.items():
+            row = figures.setdefault(name, {})
+            row[f"{kind}, us"] = cpu_us(of_it) / units
+            row[f"{kind}, x"] = ratio(of_it, rounds[OURS], lambda one: one.cpu_us)
+            if name != OURS:
+                lines.append(fact("sinks", f"{kind}, {name}, to none", f"{row[f'{kind}, x']:,.4g}"))
+    return Outcome(title="Sinks: CPU of a request, and of a chunk", unit="request", figures=figures, lines=lines)
+
+
 CASES: Mapping[str, Case] = {
     "plain": plain,
     "burst": burst,
@@ -274,52 +277,5 @@ CASES: Mapping[str, Case] = {
     "workers": workers,
     "neighbours": neighbours,
     "numbered": numbered,
+    "sinks": sinks,
 }
-
-
-def quantile_per_s(rounds: Sequence[Measured]) -> float:
-    return sorted(one.sample.per_s for one in rounds)[len(rounds) // 2]
-
-
-def _took(rounds: Sequence[Measured], share: float) -> float:
-    return quantile(rounds, share, lambda sample: sample.took_s)
-
-
-def _costs(rounds: Rounds, units: int) -> dict[str, dict[str, float]]:
-    floor = rounds.get(FLOOR)
-    figures = {}
-    for name, of_it in rounds.items():
-        row = {"CPU, us": cpu_us(of_it) / units}
-        if floor is not None:
-            row["x floor"] = ratio(of_it, floor, lambda one: one.cpu_us)
-        row["p50, ms"] = _took(of_it, 0.5) * 1000
-        row["p99, ms"] = _took(of_it, 0.99) * 1000
-        row["per s"] = quantile_per_s(of_it)
-        row["RSS, MiB"] = sorted(one.rss_bytes for one in of_it)[len(of_it) // 2] / MIB
-        figures[name] = row
-    return figures
-
-
-def _ratio(part: str, what: str, rounds: Rounds, mine: str, theirs: str, bound: float) -> Line:
-    return at_most(part, what, ratio(rounds[mine], rounds[theirs], lambda one: one.cpu_us), bound)
-
-
-def _on_clients(part: str, rounds: Rounds) -> list[Line]:
-    return [
-        _ratio(part, f"on {name}, to a bare relay on it", rounds, f"ogw-{name}", f"bare-{name}", 1.1)
-        for name in ("httpx2", "httpx")
-        if f"ogw-{name}" in rounds
-    ]
-
-
-def _to_peers(part: str, rounds: Rounds, aims: Mapping[str, float]) -> list[Line]:
-    """What we aim at, shown and not judged."""
-    lines = []
-    for name in PEERS:
-        if name in rounds:
-            of_it = ratio(rounds[OURS], rounds[name], lambda one: one.cpu_us)
-            if name in aims:
-                lines.append(at_most(part, f"to {name} (an aim)", of_it, aims[name], judged=False))
-            else:
-                lines.append(fact(part, f"to {name}", f"{of_it:,.4g}"))
-    return lines

@@ -96,10 +96,14 @@ def _granian(factory: str, environment: Mapping[str, str], place: Place, *, work
     return Server(command, port, cores=place.cores, environment=environment)
 
 
-def _ours(engine: str, *, breaker: bool = True) -> Callable[[Place], Server]:
+def _ours(engine: str, *, breaker: bool = True, sinks: str = "") -> Callable[[Place], Server]:
     def start(place: Place) -> Server:
         _needs(engine)
-        environment = apps.settings(engine, upstream=place.upstream, refusing=place.refusing, breaker=breaker)
+        if sinks in _LISTENING:
+            _needs(_LISTENING[sinks])
+        environment = apps.settings(
+            engine, upstream=place.upstream, refusing=place.refusing, breaker=breaker, sinks=sinks
+        )
         return _uvicorn("gateway", environment, place)
 
     return start
@@ -124,9 +128,17 @@ def _bare(engine: str) -> Callable[[Place], Server]:
     return start
 
 
+_LISTENING = {"prometheus": "prometheus_client", "otel-api": "opentelemetry", "otel-sdk": "opentelemetry.sdk"}
+"""The sinks that need a package of their own."""
+
+
 def _needs(engine: str) -> None:
     module = {"native": "httptools"}.get(engine, engine)
-    if find_spec(module) is None:
+    try:
+        found = find_spec(module)
+    except ModuleNotFoundError:  # nor is the package that it would be in
+        found = None
+    if found is None:
         raise Absent(f"{module} is not installed")
 
 
@@ -212,6 +224,15 @@ PROXIES: Mapping[str, Proxy] = {
             name="ogw-no-breaker",
             about="ogw_asgi whose breaker never opens",
             start=_ours("native", breaker=False),
+        ),
+        *(
+            Proxy(name=f"ogw-{sinks}", about=f"ogw_asgi with {about}", start=_ours("native", sinks=sinks))
+            for sinks, about in (
+                ("sink", "a sink that does nothing"),
+                ("prometheus", "its Prometheus sink"),
+                ("otel-api", "its OpenTelemetry sink, without an SDK"),
+                ("otel-sdk", "its OpenTelemetry sink, every request sampled, exported to nowhere"),
+            )
         ),
         *(
             Proxy(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .cases import Outcome
+from .outcome import Outcome
 
 _PACKAGES = ("anyio", "granian", "httptools", "httpx", "httpx2", "ogw_asgi", "starlette", "uvicorn", "uvloop")
 

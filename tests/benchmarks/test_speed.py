@@ -19,8 +19,8 @@ if sys.platform != "linux":
     pytest.skip("measured by Linux's /proc", allow_module_level=True)
 
 from benchmarks.speed import asked, chart, process, report
-from benchmarks.speed.cases import Outcome
 from benchmarks.speed.load import Answer, Callers, Sample, WrongAnswer
+from benchmarks.speed.outcome import Outcome
 from benchmarks.speed.process import Server
 from benchmarks.speed.proxies import PROXIES, Place, Running
 from benchmarks.speed.rounds import Measured, Run, cpu_us, fault, quantile, ratio
