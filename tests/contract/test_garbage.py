@@ -16,6 +16,7 @@ import anyio
 import pytest
 
 from ogw_asgi._values import ChatCall
+from ogw_asgi.telemetry import Event
 from ogw_asgi.testing import Break, Hang, ScriptedUpstream, chat, error, stream
 
 from .harness import gateway_of
@@ -23,6 +24,11 @@ from .harness import gateway_of
 pytestmark = pytest.mark.anyio
 
 HELLO = [{"role": "user", "content": "Hi"}]
+
+
+class Listening:
+    def on_event(self, event: Event, /) -> None:
+        pass
 
 
 @contextmanager
@@ -52,10 +58,14 @@ def nothing_waits_for_the_collector() -> Iterator[None]:
     ],
 )
 @pytest.mark.parametrize("policy", ["error", "hold", "continue"])
-async def test_a_request_leaves_nothing_that_only_the_collector_frees(policy: Any, replies: Any, body: Any) -> None:
+@pytest.mark.parametrize("sinks", [[], [Listening()]], ids=["unheard", "heard"])
+async def test_a_request_leaves_nothing_that_only_the_collector_frees(
+    sinks: Any, policy: Any, replies: Any, body: Any
+) -> None:
     first = replies[bool(body)]
     good = stream() if body else chat()
-    world_of = gateway_of(one=ScriptedUpstream(first), two=ScriptedUpstream(good), on_stream_break=policy)
+    upstreams: dict[str, Any] = {"one": ScriptedUpstream(first), "two": ScriptedUpstream(good)}
+    world_of = gateway_of(**upstreams, on_stream_break=policy, sinks=sinks)
     async with world_of as world:
         await world.post(messages=HELLO, **body)
         with nothing_waits_for_the_collector():
