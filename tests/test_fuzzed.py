@@ -179,6 +179,9 @@ PROPERTIES = {
         "Catalogue": "rules/test_properties.py::test_a_plan_asks_whom_it_may_as_it_was_told_or_is_refused",
         "make_plan": "rules/test_properties.py::test_a_plan_asks_whom_it_may_as_it_was_told_or_is_refused",
     },
+    "_rules.ready": {
+        "may_be_tried": "rules/test_ready.py::test_whatever_is_open_its_time_runs_out_and_then_it_is_ready",
+    },
     "_rules.shares": {
         "Share": VALUE,
         "Shares": "rules/test_properties.py::test_a_share_is_some_time_within_the_total_and_leaves_some_to_others",
