@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 from . import settings
 from ._asgi.app import GatewayApp
 from ._asgi.endpoint import Door
+from ._asgi.explain import GivenBody, GivenHeaders, explain
 from ._asgi.lifespan import serve_lifespan
 from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, listed
 from ._dispatch.admission import Admission
@@ -27,12 +28,13 @@ from ._dispatch.aside import Aside
 from ._dispatch.clock import loop_id, this_loop
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
-from ._values import Breaker, Limits, StreamBreak, Target, Timeouts
+from ._values import Breaker, Limits, Principal, StreamBreak, Target, Timeouts
 from ._version import __version__
 from ._wire.masking import Mask
 from .auth.base import Authenticator
 from .circuits.memory import MemoryCircuits
 from .exceptions import ConfigurationError, RequestRejected, shows_no_arguments
+from .explanation import Explanation
 from .providers import Provider
 from .telemetry.events import Observers, Sink
 from .telemetry.log import LogSink
@@ -265,6 +267,17 @@ class Gateway:
                 "they are. Set OGW_BEARER_TOKENS or authenticate=bearer_tokens(...), or, if that is meant, "
                 "authenticate=allow_anyone"
             )
+
+    async def explain(
+        self, headers: GivenHeaders, body: GivenBody, *, principal: Principal | None = None
+    ) -> Explanation:
+        """Whom a request would ask, in what order and why, or how it would be refused; nobody is called, and nothing
+        changes. `headers` as a mapping or as pairs; `body` as an object or as it comes in. Who is calling is said by
+        `principal`, for nobody is asked; None: who may do everything."""
+        opened = self._closed or (self._opened is not None and self._opened.loop == loop_id())
+        return await explain(
+            self.app.door, headers, body, principal, opened=opened, on_stream_break=self._on_stream_break
+        )
 
     # --- ASGI ---
 

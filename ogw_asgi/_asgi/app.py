@@ -31,7 +31,7 @@ class GatewayApp:
     """Routes one HTTP request; the lifespan and websockets are the business of whoever calls this."""
 
     def __init__(self, door: Door) -> None:
-        self._door = door
+        self.door = door
         self.completions = ChatCompletions(door)
         listing = [{"id": name, "object": "model", "created": 0, "owned_by": "ogw_asgi"} for name in door.models]
         self._models = json.dumps({"object": "list", "data": listing}, separators=(",", ":")).encode("ascii")
@@ -55,11 +55,11 @@ class GatewayApp:
     async def list_models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The models from settings, OpenAI-shaped; no provider is called."""
         try:
-            await self._door.open()
+            await self.door.open()
             headers = header_values(scope["headers"])
             refuse_two_lengths(headers)
             refuse_two_tokens(headers)
-            await authenticate(self._door.authenticator, scope, self._door.timeouts.authenticate_s)
+            await authenticate(self.door.authenticator, scope, self.door.timeouts.authenticate_s)
             refuse_repeats(headers)
         except RequestRejected as refusal:
             await _refuse(scope, send, refusal)
@@ -89,11 +89,11 @@ class GatewayApp:
 
     async def _unready(self) -> str | None:
         """Why there should be no traffic."""
-        catalogue = self._door.catalogue
+        catalogue = self.door.catalogue
         if not catalogue.providers:
             return "no_provider"
         try:
-            dispatcher = await self._door.open()
+            dispatcher = await self.door.open()
         except RequestRejected as refusal:
             return refusal.code
         circuits = await dispatcher.circuits.store.known()
