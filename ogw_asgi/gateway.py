@@ -28,6 +28,8 @@ from ._dispatch.aside import Aside
 from ._dispatch.clock import loop_id, this_loop
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
+from ._environment.names import sources
+from ._environment.reading import read_environment
 from ._values import Breaker, Limits, Principal, StreamBreak, Target, Timeouts
 from ._version import __version__
 from ._wire.masking import Mask
@@ -116,6 +118,8 @@ class Gateway:
             [secret for provider in self._providers.values() for secret in provider.static_secrets],
             [provider.base_url for provider in self._providers.values() if provider.base_url],
         )
+        self._sources: Mapping[str, str] = {}
+        """The settings that came from variables, and from which; for the check alone."""
         self._opened: _Opened | None = None
         self._entries = 0
         self._closed = False
@@ -144,12 +148,15 @@ class Gateway:
         it stands instead of OGW_BEARER_TOKENS. Raises ConfigurationError, naming the variable; also when there are
         both, for one of them would be without effect.
         """
-        arguments = settings.read_environment(os.environ if environ is None else environ)
+        environ = os.environ if environ is None else environ
+        arguments = read_environment(environ)
         if authenticate is not None:
             if "authenticate" in arguments:
                 raise ConfigurationError("OGW_BEARER_TOKENS: the app brings an authenticate= of its own: unset it")
             arguments["authenticate"] = authenticate
-        return cls(**arguments)
+        made = cls(**arguments)
+        made._sources = sources(environ)
+        return made
 
     # --- life cycle ---
 

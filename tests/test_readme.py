@@ -17,7 +17,8 @@ from asgi_lifespan import LifespanManager
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from ogw_asgi import VLLM, Gateway, OpenAI, Timeouts, settings
+from ogw_asgi import VLLM, Gateway, OpenAI, Timeouts
+from ogw_asgi._environment.names import KNOWN
 from ogw_asgi._values import AttemptRecord
 from ogw_asgi._wire import headers
 from ogw_asgi.telemetry.events import AttemptEnded
@@ -191,7 +192,7 @@ def test_the_header_table_names_every_header_and_no_other() -> None:
 def test_the_environment_table_names_every_variable_that_is_understood() -> None:
     table = README.split("by `Gateway.from_env()`:")[1].split("A name that cannot work")[0]
     named = set(re.findall(r"`(OGW_[A-Z_]+)`", table))
-    assert named == settings._KNOWN - {"OGW_REDIS_URL"}
+    assert named == KNOWN - {"OGW_REDIS_URL"}
 
 
 def test_the_two_commands_are_those_that_the_projects_check_runs() -> None:
