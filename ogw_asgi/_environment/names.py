@@ -66,8 +66,9 @@ def sources(environ: Mapping[str, str]) -> dict[str, str]:
     for variable, field in (("OGW_PROVIDERS", "base_url"), ("OGW_MODELS", "models")):
         for name, entry in _object(env.get(variable, "{}")).items():
             found[f"providers.{name}.{field}"] = variable
-            if isinstance(entry, dict) and isinstance(entry.get("api_key_env"), str) and field == "base_url":
-                found[f"providers.{name}.api_key"] = entry["api_key_env"]
+            own = entry.get("api_key_env") if isinstance(entry, dict) and field == "base_url" else None
+            if isinstance(own, str) and own in env:  # else it may be the key itself, in the wrong place
+                found[f"providers.{name}.api_key"] = own
     return found
 
 
