@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import redirect_stdout
 from functools import reduce
 from pathlib import Path
 
@@ -32,13 +33,14 @@ def load(name: str) -> Gateway:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        module = importlib.import_module(module_name)
+        with redirect_stdout(sys.stderr):  # what it prints is no part of the report
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # The module itself, or one that it needs.
         says = f"no module is named {error.name}" if error.name else "cannot be imported"
         mend = f"pip install {error.name}" if error.name and not module_name.startswith(error.name) else None
         raise NotLoaded(Problem(name, says, mend)) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NotLoaded(_failed(name, "importing it", error)) from None
     try:
         found = reduce(getattr, path.split("."), module)
@@ -46,18 +48,20 @@ def load(name: str) -> Gateway:
         raise NotLoaded(Problem(name, f"{module_name} has no attribute {path}")) from None
     if callable(found) and not isinstance(found, Gateway | GatewayMiddleware) and not hasattr(found, "router"):
         try:
-            found = found()
-        except Exception as error:
+            with redirect_stdout(sys.stderr):
+                found = found()
+        except (Exception, SystemExit) as error:
             raise NotLoaded(_failed(name, "calling it", error)) from None
     if isinstance(found, GatewayMiddleware):
         return found._gateway
     if isinstance(found, Gateway):
         return found
-    says = f"is a {type(found).__name__}: expected a Gateway, or a callable without arguments that returns one"
+    kind = type(found).__name__
+    says = f"expected a Gateway, or a callable without arguments that returns one; it is of the type {kind}"
     raise NotLoaded(Problem(name, says, f"name the gateway itself: {module_name}:gateway"))
 
 
-def _failed(name: str, doing: str, error: Exception) -> Problem:
+def _failed(name: str, doing: str, error: BaseException) -> Problem:
     if isinstance(error, ConfigurationError):
         text = str(error)
         environment = text.partition(":")[0].isupper()

@@ -11,6 +11,7 @@ from .._rules.egress import AllowList
 from .._wire.endpoint import read_endpoint
 from ..exceptions import ConfigurationError
 from ..providers import VLLM, Azure, OpenAI, OpenAICompatible, Provider
+from ..providers.base import check_url
 from .values import Flaw, Flaws, into, read_json
 
 
@@ -69,6 +70,9 @@ def read_providers(env: Mapping[str, str], names: list[str], flaws: Flaws) -> li
         with into(flaws, "OGW_PROVIDERS"):
             others = read_json(env, "OGW_PROVIDERS", dict)
     for name, entry in others.items():
+        if flaws is not None and isinstance(entry, dict) and isinstance(entry.get("base_url"), str):
+            with into(flaws, "OGW_PROVIDERS"):  # whatever is wrong with the rest of it
+                check_url(entry["base_url"], f"{name}: base_url")
         try:
             own = _key_variable(name, entry, env)
         except ConfigurationError as error:

@@ -30,9 +30,8 @@ def into(flaws: Flaws, variable: str) -> Iterator[None]:
     except ConfigurationError as error:
         if flaws is None:
             raise
-        flaw = Flaw(variable, str(error))
-        if flaw not in flaws:
-            flaws.append(flaw)
+        if all(flaw.text != str(error) for flaw in flaws):
+            flaws.append(Flaw(variable, str(error)))
 
 
 def read_json(env: Mapping[str, str], name: str, kind: type, example: str = "an object") -> Any:
