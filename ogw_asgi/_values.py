@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from ._limits import Breaker as Breaker
 from ._limits import Limits as Limits
@@ -157,11 +157,14 @@ class Plan:
 class UpstreamRequest:
     """What crosses the transport seam: primitives only. `connect_s` bounds DNS, TCP and TLS together.
 
+    method: of the class and not of each request, for every one that a caller waits for posts its body.
     origin: the only scheme, host and port that this may be sent to, for its key is bound to it; an engine that reads
         its URL otherwise sends nothing. None: it holds nothing that is bound.
     permits: asked of every address that the host resolves to, before any is connected to. None: the URL is the
         operator's, and may lead anywhere.
     """
+
+    method: ClassVar[Literal["POST", "GET"]] = "POST"
 
     url: str
     headers: list[Header] = field(repr=False)  # the key is among them
@@ -169,6 +172,13 @@ class UpstreamRequest:
     connect_s: float
     origin: str | None = None
     permits: Permits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamQuestion(UpstreamRequest):
+    """One that changes nothing and costs nothing: a GET, whose body is empty."""
+
+    method = "GET"
 
 
 # --- what came of it ----------------------------------------------------------------------------------------------

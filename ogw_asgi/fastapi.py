@@ -12,7 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ._asgi.app import COMPLETIONS, MODELS
+from ._asgi.app import ALIVE, COMPLETIONS, MODELS, READY
 from ._openapi import MODELS_OPERATION, completions_operation
 from .exceptions import ConfigurationError
 from .gateway import Gateway
@@ -34,14 +34,17 @@ def gateway_router(gateway: Gateway, *, dependencies: Sequence[Depends] | None =
 
     Args:
         gateway: opened and closed with the router, whose lifespan FastAPI merges into the app's.
-        dependencies: run before every route. What one refuses is the host's own answer, not the contract's envelope;
-            one that knows who is calling may put a `Principal` into `request.scope["ogw_asgi.principal"]`. None
-            there is a 401, unless the gateway's own `authenticate` knows better, and anything else a 503.
+        dependencies: run before every route but the probes, which ask nobody who they are. What one refuses is the
+            host's own answer, not the contract's envelope; one that knows who is calling may put a `Principal` into
+            `request.scope["ogw_asgi.principal"]`. None there is a 401, unless the gateway's own `authenticate` knows
+            better, and anything else a 503.
         router: whatever else `fastapi.APIRouter` takes (`prefix=`, `tags=`, ...).
-    """
-    routes = APIRouter(dependencies=dependencies, lifespan=gateway.lifespan, **{"tags": ["LLM gateway"], **router})
 
-    def add(path: str, methods: list[str], operation: dict[str, Any] | None, name: str) -> None:
+    The probes are `/healthz` and `/readyz` below the router's prefix: an app with such paths of its own gives it one.
+    """
+    routes = APIRouter(lifespan=gateway.lifespan, **{"tags": ["LLM gateway"], **router})
+
+    def add(path: str, methods: list[str], operation: dict[str, Any] | None, name: str, *, asking: bool = True) -> None:
         async def handle(request: Request) -> Response:
             return _Handover(gateway, path)
 
@@ -52,6 +55,7 @@ def gateway_router(gateway: Gateway, *, dependencies: Sequence[Depends] | None =
             name=name,
             response_class=Response,
             include_in_schema=operation is not None,
+            dependencies=dependencies if asking else None,
             **(operation or {}),
         )
 
@@ -63,6 +67,8 @@ def gateway_router(gateway: Gateway, *, dependencies: Sequence[Depends] | None =
     for path in sorted(MODELS):
         add(path, ["GET"], MODELS_OPERATION if not path.startswith("/v1") else None, "list_models")
         add(path, ["HEAD", *_WRITING_METHODS], None, "list_models_wrong_method")
+    for path in (ALIVE, READY):
+        add(path, ["GET", "HEAD", *_WRITING_METHODS], None, f"probe_{path[1:]}", asking=False)
     return routes
 
 

@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 from . import settings
 from ._asgi.app import GatewayApp
 from ._asgi.door import Door
+from ._asgi.explain import GivenBody, GivenHeaders, explain
 from ._asgi.lifespan import serve_lifespan
 from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, known_models, listed
 from ._dispatch.account import Unheard
@@ -28,12 +29,15 @@ from ._dispatch.aside import Aside
 from ._dispatch.clock import loop_id, this_loop
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
-from ._values import Breaker, Limits, StreamBreak, Target, Timeouts
+from ._environment.names import sources
+from ._environment.reading import read_environment
+from ._values import Breaker, Limits, Principal, StreamBreak, Target, Timeouts
 from ._version import __version__
 from ._wire.masking import Mask
 from .auth.base import Authenticator
 from .circuits.memory import MemoryCircuits
 from .exceptions import ConfigurationError, RequestRejected, shows_no_arguments
+from .explanation import Explanation
 from .providers import Provider
 from .telemetry.events import GatewayOpened, Sink
 from .telemetry.log import LogSink
@@ -116,6 +120,8 @@ class Gateway:
             [secret for provider in self._providers.values() for secret in provider.static_secrets],
             [provider.base_url for provider in self._providers.values() if provider.base_url],
         )
+        self._sources: Mapping[str, str] = {}
+        """The settings that came from variables, and from which; for the check alone."""
         self._opened: _Opened | None = None
         self._entries = 0
         self._closed = False
@@ -146,12 +152,15 @@ class Gateway:
         it stands instead of OGW_BEARER_TOKENS. Raises ConfigurationError, naming the variable; also when there are
         both, for one of them would be without effect.
         """
-        arguments = settings.read_environment(os.environ if environ is None else environ)
+        environ = os.environ if environ is None else environ
+        arguments = read_environment(environ)
         if authenticate is not None:
             if "authenticate" in arguments:
                 raise ConfigurationError("OGW_BEARER_TOKENS: the app brings an authenticate= of its own: unset it")
             arguments["authenticate"] = authenticate
-        return cls(**arguments)
+        made = cls(**arguments)
+        made._sources = sources(environ)
+        return made
 
     # --- life cycle ---
 
@@ -276,6 +285,17 @@ class Gateway:
         kinds = {name: provider.kind for name, provider in self._providers.items()}
         loop = "asyncio" if this_loop().asyncio else "trio"
         return GatewayOpened(__version__, self._engine.name, loop, kinds, self._known_models)
+
+    async def explain(
+        self, headers: GivenHeaders, body: GivenBody, *, principal: Principal | None = None
+    ) -> Explanation:
+        """Whom a request would ask, in what order and why, or how it would be refused; nobody is called, and nothing
+        changes. `headers` as a mapping or as pairs; `body` as an object or as it comes in. Who is calling is said by
+        `principal`, for nobody is asked; None: who may do everything."""
+        opened = self._closed or (self._opened is not None and self._opened.loop == loop_id())
+        return await explain(
+            self.app.door, headers, body, principal, opened=opened, on_stream_break=self._on_stream_break
+        )
 
     # --- ASGI ---
 

@@ -27,7 +27,8 @@ import logging
 import anyio
 import pytest
 
-from ogw_asgi import ConfigurationError, Gateway, OpenAI, settings
+from ogw_asgi import ConfigurationError, Gateway, OpenAI
+from ogw_asgi._environment.reading import read_environment
 from ogw_asgi.testing import ScriptedUpstream, asgi_client, chat
 from tests.canaries import canary
 
@@ -96,7 +97,7 @@ def test_leak_cause():
 
 def test_leak_local():
     with pytest.raises(ConfigurationError):
-        settings.read_environment({"OPENAI_API_KEY": KEY, "OGW_TIMEOUT_MS": "x"})
+        read_environment({"OPENAI_API_KEY": KEY, "OGW_TIMEOUT_MS": "x"})
 
 
 class TestTeardown:

@@ -177,12 +177,20 @@ PROPERTIES = {
     "_rules.first_chunks": {
         "FirstChunks": "rules/test_first_chunks.py::test_it_is_the_quantile_of_the_last_hundred_whatever_came_before",
     },
+    "_rules.outlook": {
+        "Outlook": VALUE,
+        "outlook": "rules/test_outlook.py::"
+        "test_every_position_is_asked_once_or_left_out_and_the_first_is_whom_a_request_asks",
+    },
     "_rules.overhead": {"own_time_s": "rules/test_overhead.py::test_it_is_what_a_count_of_seconds_says"},
     "_rules.plan": {
         "ProviderFacts": VALUE,
         "GuardFor": VALUE,
         "Catalogue": "rules/test_properties.py::test_a_plan_asks_whom_it_may_as_it_was_told_or_is_refused",
         "make_plan": "rules/test_properties.py::test_a_plan_asks_whom_it_may_as_it_was_told_or_is_refused",
+    },
+    "_rules.ready": {
+        "may_be_tried": "rules/test_ready.py::test_whatever_is_open_its_time_runs_out_and_then_it_is_ready",
     },
     "_rules.shares": {
         "Share": VALUE,
@@ -191,6 +199,7 @@ PROPERTIES = {
     "_rules.standing": {
         "Standing": VALUE,
         "standing": "rules/test_standing.py::test_a_second_circuit_never_makes_it_better",
+        "reason": "rules/test_outlook.py::test_whoever_is_not_ready_has_a_reason_and_nobody_else",
         "uncooled": "rules/test_properties.py::test_without_its_cooldown_a_target_waits_for_nothing",
     },
     "_rules.steps": {"Try": VALUE, "GiveUp": VALUE},

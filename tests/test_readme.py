@@ -17,7 +17,11 @@ from asgi_lifespan import LifespanManager
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from ogw_asgi import VLLM, Gateway, OpenAI, Timeouts, settings
+from ogw_asgi import VLLM, Gateway, OpenAI, Timeouts
+from ogw_asgi._check.judging import of_environment
+from ogw_asgi._check.printing import printed
+from ogw_asgi._environment.names import KNOWN
+from ogw_asgi._rules.circuit import Failed
 from ogw_asgi._values import AttemptRecord
 from ogw_asgi._wire import headers
 from ogw_asgi.telemetry.events import AttemptEnded
@@ -56,6 +60,7 @@ def test_every_python_block_is_one_of_those_run_here() -> None:
         "combined",
         "crash",
         "endpoints",
+        "explain",
         "middleware",
         "mount",
         "providers",
@@ -120,6 +125,32 @@ async def test_the_endpoints_block_is_a_list_that_a_gateway_takes() -> None:
             headers = {"x-opengateway-vllm-endpoint": named, "x-opengateway-failover-sequence": '["vllm"]'}
             statuses.append((await client.post("/chat/completions", json=CHAT, headers=headers)).status_code)
     assert statuses == [403, 403, 403, 400]
+
+
+def test_the_check_prints_what_is_shown_of_it() -> None:
+    command, _, shown = next(code for check, _, code in BLOCKS if check == "check").partition("\n")
+    environ = dict(word.split("=", 1) for word in shlex.split(command) if "=" in word)
+    report, _gateway = of_environment(environ)
+    lines = iter(printed(report).splitlines())
+    for line in shown.splitlines():
+        assert line == "..." or line in lines  # each somewhere behind the one before it
+    assert not report.well
+
+
+@pytest.mark.anyio
+async def test_the_explain_block_explains() -> None:
+    block = run("explain")
+    first, second = ("1. openai, gpt-4o", "2. vllm, llama-3.3-70b")
+    ready = "ready, first chunk within 5 s"
+    terms = "a stream, success is 201; at most 5 attempts; a stream that breaks: error"
+    assert await block["why"]() == f"{first}: {ready}\n{second}: {ready}\n{terms}"
+    async with block["gateway"]:
+        store = block["gateway"]._opened.dispatcher.circuits.store
+        await store.apply([(("openai", "gpt-4o"), Failed(ticket)) for ticket in range(5)], anyio.current_time())
+        told = await block["why"]()
+    shown = README.split("While `openai`'s breaker is open that is\n\n```\n")[1].partition("\n```")[0]
+    seconds = re.compile(r"for [0-9.]+ s")
+    assert seconds.sub("", told) == seconds.sub("", shown)
 
 
 def test_the_testing_block_passes() -> None:
@@ -213,7 +244,7 @@ def test_the_header_table_names_every_header_and_no_other() -> None:
 def test_the_environment_table_names_every_variable_that_is_understood() -> None:
     table = README.split("by `Gateway.from_env()`:")[1].split("A name that cannot work")[0]
     named = set(re.findall(r"`(OGW_[A-Z_]+)`", table))
-    assert named == settings._KNOWN - {"OGW_REDIS_URL"}
+    assert named == KNOWN - {"OGW_REDIS_URL"}
 
 
 def test_the_two_commands_are_those_that_the_projects_check_runs() -> None:

@@ -22,7 +22,7 @@ from ogw_asgi import (
     OpenAICompatible,
     Timeouts,
 )
-from ogw_asgi.settings import read_environment
+from ogw_asgi._environment.reading import read_environment
 from ogw_asgi.testing import ScriptedUpstream, asgi_client, chat
 from tests.asgi.hosts import QUESTION
 

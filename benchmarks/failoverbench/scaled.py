@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ogw_asgi import Breaker, Gateway, Timeouts
-from ogw_asgi.settings import read_environment
+from ogw_asgi._environment.reading import read_environment
 
 from .gateway import SCALE
 

@@ -1,7 +1,7 @@
 """The gateway's own routes, for whatever lies below the place where the host put it.
 
-Three exact paths need no router: Starlette's would redirect a POST that carries a key to add a slash, and answers 404
-and 405 in plain text.
+Exact paths, and so few of them, need no router: Starlette's would redirect a POST that carries a key to add a slash,
+and answers 404 and 405 in plain text.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable
 
+from .._dispatch.clock import clock_s
+from .._rules.ready import may_be_tried
 from .._wire.headers import header_values, read_request_id, refuse_repeats, refuse_two_lengths, refuse_two_tokens
 from ..auth.base import authenticate
 from ..exceptions import RequestRejected
@@ -19,13 +21,18 @@ from .send import CallerGone, Reply, Scope, Send
 
 COMPLETIONS = frozenset({"/chat/completions", "/v1/chat/completions"})
 MODELS = frozenset({"/models", "/v1/models"})
+ALIVE = "/healthz"
+READY = "/readyz"
+
+_READING = "GET, HEAD, OPTIONS"
+_NOT_STORED = [(b"cache-control", b"no-store")]
 
 
 class GatewayApp:
     """Routes one HTTP request; the lifespan and websockets are the business of whoever calls this."""
 
     def __init__(self, door: Door) -> None:
-        self._door = door
+        self.door = door
         self.completions = ChatCompletions(door)
         listing = [{"id": name, "object": "model", "created": 0, "owned_by": "ogw_asgi"} for name in door.models]
         self._models = json.dumps({"object": "list", "data": listing}, separators=(",", ":")).encode("ascii")
@@ -39,17 +46,21 @@ class GatewayApp:
         if path in MODELS:
             if method in ("GET", "HEAD"):
                 return self.list_models(scope, receive, send)
-            return self._other_method(scope, send, "GET, HEAD, OPTIONS")
+            return self._other_method(scope, send, _READING)
+        if path in (ALIVE, READY):
+            if method in ("GET", "HEAD"):
+                return self.probe(scope, send, path)
+            return self._other_method(scope, send, _READING)
         return _refuse(scope, send, not_found())
 
     async def list_models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The models from settings, OpenAI-shaped; no provider is called."""
         try:
-            await self._door.open()
+            await self.door.open()
             headers = header_values(scope["headers"])
             refuse_two_lengths(headers)
             refuse_two_tokens(headers)
-            await authenticate(self._door.authenticator, scope, self._door.timeouts.authenticate_s)
+            await authenticate(self.door.authenticator, scope, self.door.timeouts.authenticate_s)
             refuse_repeats(headers)
         except RequestRejected as refusal:
             await _refuse(scope, send, refusal)
@@ -58,6 +69,36 @@ class GatewayApp:
             await _reply(scope, send).json(200, self._models)
         except CallerGone:
             pass
+
+    async def probe(self, scope: Scope, send: Send, path: str) -> None:
+        """Whether this process is alive, or should get traffic. Nobody is asked who they are, so no provider is named;
+        none is called; and it takes no place, so that a gateway that is full still answers."""
+        try:
+            refuse_two_lengths(header_values(scope["headers"]))
+        except RequestRejected as refusal:
+            await _refuse(scope, send, refusal)
+            return
+        unready = await self._unready() if path == READY else None
+        if unready is not None:
+            status, said = 503, {"status": "not_ready", "reason": unready}
+        else:
+            status, said = 200, {"status": "ready" if path == READY else "ok"}
+        try:
+            await _reply(scope, send).json(status, json.dumps(said, separators=(",", ":")).encode("ascii"), _NOT_STORED)
+        except CallerGone:
+            pass
+
+    async def _unready(self) -> str | None:
+        """Why there should be no traffic."""
+        catalogue = self.door.catalogue
+        if not catalogue.providers:
+            return "no_provider"
+        try:
+            dispatcher = await self.door.open()
+        except RequestRejected as refusal:
+            return refusal.code
+        circuits = await dispatcher.circuits.store.known()
+        return None if may_be_tried(catalogue, circuits, clock_s()) else "no_target_may_be_tried"
 
     async def _other_method(self, scope: Scope, send: Send, allow: str) -> None:
         if scope["method"] != "OPTIONS":

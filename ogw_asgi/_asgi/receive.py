@@ -26,7 +26,7 @@ async def receive_body(receive: Receive, announced: int | None, limits: Limits, 
     `100 Continue` is spared the upload.
     """
     if announced is not None and announced > limits.body_bytes:
-        raise _too_large(limits)
+        raise too_large(limits)
     parts: list[bytes] = []
     size = 0
     started_s = last_byte_s = clock_s()
@@ -43,7 +43,7 @@ async def receive_body(receive: Receive, announced: int | None, limits: Limits, 
             if part:
                 size += len(part)
                 if size > limits.body_bytes:
-                    raise _too_large(limits)
+                    raise too_large(limits)
                 parts.append(part)
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -63,7 +63,7 @@ def too_slow(limits: Limits, stall_s: float) -> RequestRejected:
     )
 
 
-def _too_large(limits: Limits) -> RequestRejected:
+def too_large(limits: Limits) -> RequestRejected:
     return RequestRejected(
         413, f"The body is over the limit of {limits.body_bytes} bytes.", code="body_too_large", close=True
     )

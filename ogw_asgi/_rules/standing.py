@@ -64,3 +64,21 @@ def standing(circuits: Iterable[Circuit], now_s: float) -> Standing:
             half_open=probe and not blocked,
         )
     return Standing("probe", open=True, recovering=recovering) if probe else READY
+
+
+Reason = Literal["circuit_open", "probe_under_way", "half_open", "cooling_down", "no_time_to_probe"]
+"""Why a target is not simply asked in its turn."""
+
+
+def reason(seen: Standing, now_s: float) -> tuple[Reason, float] | None:
+    """Why it is not `ready`, and for how many seconds yet (0: that is not known, or it may be asked now); None if it
+    is. `now_s`: as it was when this was made. Of a breaker and a cooldown the one that ends last speaks."""
+    if seen.state == "ready":
+        return None
+    if seen.state == "probe":
+        return "half_open", 0.0
+    if seen.cooling_until_s > now_s and seen.cooling_until_s >= seen.until_s:
+        return "cooling_down", seen.cooling_until_s - now_s
+    if seen.until_s > now_s:
+        return "circuit_open", seen.until_s - now_s
+    return ("probe_under_way" if seen.until_s == now_s else "no_time_to_probe"), 0.0

@@ -9,7 +9,7 @@ that was seen to be free is had; a store that waits will need an answer to that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from .._rules.circuit import Circuit, Event
@@ -23,6 +23,10 @@ class CircuitStore(Protocol):
 
     async def read(self, keys: Sequence[Key], now_s: float) -> Sequence[Circuit]:
         """The circuits as of now, in the order of the keys; one never heard of is closed."""
+        ...
+
+    async def known(self) -> Mapping[Key, Circuit]:
+        """All circuits that are kept, to be looked at: it keeps none of them from being forgotten."""
         ...
 
     async def apply(self, events: Sequence[tuple[Key, Event]], now_s: float) -> Sequence[tuple[Circuit, Circuit]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from .._rules.budget import RETRIES, Bucket
@@ -45,6 +45,9 @@ class MemoryCircuits:
                 self._circuits.move_to_end(key)
             found.append(circuit or CLOSED)
         return found
+
+    async def known(self) -> Mapping[Key, Circuit]:
+        return self._circuits.copy()
 
     async def apply(self, events: Sequence[tuple[Key, Event]], now_s: float) -> Sequence[tuple[Circuit, Circuit]]:
         changes = []

@@ -71,5 +71,11 @@ class Azure(Provider):
             raise Unservable
         return f"{self.base_url}/{target.model}/chat/completions?api-version={self.api_version}"
 
+    def models_url(self) -> str:
+        # These are the models that the resource could deploy. No key that may ask for answers may list deployments.
+        if self.api_version is None:
+            return super().models_url()
+        return f"{self.base_url.removesuffix('/deployments')}/models?api-version={self.api_version}"
+
     def authorize(self, key: str) -> list[Header]:
         return super().authorize(key) if self._bearer else [(b"api-key", key.encode("ascii"))]

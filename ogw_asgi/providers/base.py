@@ -12,7 +12,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from urllib.parse import urlsplit
 
-from .._values import NO_MODELS, ChatCall, Header, ProviderError, Sealed, Secret, Target, UpstreamRequest
+from .._values import (
+    NO_MODELS,
+    ChatCall,
+    Header,
+    ProviderError,
+    Sealed,
+    Secret,
+    Target,
+    UpstreamQuestion,
+    UpstreamRequest,
+)
 from .._wire.body import body_for
 from .._wire.envelope import read_error
 from .._wire.origin import origin_of
@@ -119,6 +129,10 @@ class Provider:
         base = f"{target.endpoint.origin}/v1" if target.endpoint else self.base_url
         return f"{base}/chat/completions"
 
+    def models_url(self) -> str:
+        """Where its models are listed; for `python -m ogw_asgi check --probe`, and for nothing else."""
+        return f"{self.base_url}/models"
+
     def authorize(self, key: str) -> list[Header]:
         """The headers that carry the key."""
         return [(b"authorization", b"Bearer " + key.encode("ascii"))]
@@ -155,6 +169,13 @@ class Provider:
             connect_s=connect_s,
             origin=origin,
         )
+
+    def prepare_question(self, key: Secret | None, forwarded: Sequence[Header], connect_s: float) -> UpstreamQuestion:
+        """The one request for its models. Raises what `prepare` raises."""
+        url = self.models_url()
+        origin = origin_of(url)
+        headers = [*forwarded, *self.headers, *(self.authorize(key.reveal_to(origin)) if key else ())]
+        return UpstreamQuestion(url=url, headers=headers, body=b"", connect_s=connect_s, origin=origin)
 
     @property
     def headers(self) -> list[Header]:

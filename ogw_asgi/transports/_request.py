@@ -18,7 +18,7 @@ Origin = tuple[str, str, int]
 
 
 class Route(NamedTuple):
-    """Where a URL leads, and how every head of a request to it begins.
+    """Where a URL leads, and how every head of a request that is posted there begins.
 
     `shown`: the origin as it is written, the default port left out.
     """
@@ -48,6 +48,11 @@ def read_url(url: str) -> Route:
 def write_head(route: Route, headers: Sequence[Header], length: int) -> bytes:
     """Raises what `refuse_headers` raises."""
     return b"%b%bcontent-length: %d\r\n\r\n" % (route.prefix, refuse_headers(headers), length)
+
+
+def write_question(route: Route, headers: Sequence[Header]) -> bytes:
+    """The head of a GET. Raises what `refuse_headers` raises."""
+    return b"GET%b%b\r\n" % (route.prefix.removeprefix(b"POST"), refuse_headers(headers))
 
 
 def refuse_headers(headers: Sequence[Header]) -> bytes:

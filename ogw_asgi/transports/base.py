@@ -64,7 +64,7 @@ class Transport(Protocol):
     """One engine, with its connections, for one provider. Safe for concurrent use from one event loop."""
 
     async def open(self, request: UpstreamRequest) -> UpstreamResponse:
-        """Send the request and wait for the response's head.
+        """Send the request and wait for the response's head. An `UpstreamQuestion` has no body and no length.
 
         DNS, TCP and TLS together end after `request.connect_s`; nothing else here has a time limit, for the caller
         brings its own cancel scope. Cancelling at any point closes the connection. A reused connection that the

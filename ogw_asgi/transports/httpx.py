@@ -162,7 +162,7 @@ class HTTPXTransport:
             with exchange:
                 url, extensions = self._place(request.url)
                 message = self._library.Request(
-                    "POST",
+                    request.method,
                     url,
                     headers=request.headers,
                     content=request.body,

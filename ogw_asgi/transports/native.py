@@ -1,4 +1,4 @@
-"""The engine of our own: POST one body, read one answer, HTTP/1.1 with keep-alive. Needs httptools (extra `fast`).
+"""The engine of our own: ask, read one answer, HTTP/1.1 with keep-alive. Needs httptools (extra `fast`).
 
 It knows no proxy, no redirect, no cookie, no compression and no environment, so there is nothing to switch off.
 """
@@ -17,7 +17,7 @@ from ._connection import BROKEN, Connection
 from ._http1 import ResponseParser
 from ._pool import Pool
 from ._protocol import ProtocolConnection
-from ._request import Origin, Route, read_url, write_head
+from ._request import Origin, Route, read_url, write_head, write_question
 from ._stream import StreamConnection
 from .base import TransportFailure
 from .dial import Dialer
@@ -43,7 +43,10 @@ class NativeTransport:
         route = self._routes.get(request.url) or self._route(request.url)
         if request.origin is not None and request.origin != route.shown:
             raise TransportFailure("misdirected")
-        head = write_head(route, request.headers, len(request.body))
+        if request.method == "POST":
+            head = write_head(route, request.headers, len(request.body))
+        else:
+            head = write_question(route, request.headers)
         await anyio.lowlevel.checkpoint_if_cancelled()  # nothing is sent for somebody who has left
         connection = self._pool.take(route.origin) if request.permits is None else None
         while True:

@@ -18,6 +18,7 @@ from ogw_asgi import Breaker, Gateway, Limits, OpenAICompatible, Timeouts
 from ogw_asgi._dispatch.admission import Admission
 from ogw_asgi._dispatch.dispatcher import Dispatcher
 from ogw_asgi._dispatch.slots import Slots
+from ogw_asgi._rules.circuit import Circuit
 from ogw_asgi._values import Header, Target, UpstreamRequest
 from ogw_asgi.circuits.base import CircuitStore, Key
 from ogw_asgi.circuits.memory import MemoryCircuits
@@ -219,6 +220,10 @@ class Yielding:
     async def read(self, keys: Sequence[Key], now_s: float) -> Any:
         await self._wait()
         return await self._store.read(keys, now_s)
+
+    async def known(self) -> Mapping[Key, Circuit]:
+        await self._wait()
+        return await self._store.known()
 
     async def apply(self, events: Any, now_s: float) -> Any:
         with anyio.CancelScope(shield=True):  # as the base asks for

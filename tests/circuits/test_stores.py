@@ -43,6 +43,16 @@ async def test_events_are_applied_in_order_and_the_states_before_and_after_come_
     assert list(await store.read([B, A], 10.0)) == [cooled, two]
 
 
+async def test_what_is_known_may_be_looked_at(store: CircuitStore) -> None:
+    assert dict(await store.known()) == {}
+    await trip(store, A)
+    seen = await store.known()
+    assert list(seen) == [A]
+    assert list(seen.values()) == list(await store.read([A], 0.0))
+    await trip(store, B)
+    assert list(seen) == [A], "as it was when it was looked at"
+
+
 async def test_keys_do_not_meet(store: CircuitStore) -> None:
     await trip(store, A)
     assert [circuit.phase for circuit in await store.read([A, B, ("a",), ("a", "m", "more")], 0.0)] == [

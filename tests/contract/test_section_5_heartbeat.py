@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from ogw_asgi import Gateway, OpenAI, Timeouts
-from ogw_asgi.settings import read_environment
+from ogw_asgi._environment.reading import read_environment
 from ogw_asgi.telemetry.events import Event, RequestEnded
 from ogw_asgi.testing import (
     SSE_DONE,

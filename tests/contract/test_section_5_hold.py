@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from ogw_asgi import Gateway, Limits, OpenAI, Timeouts
-from ogw_asgi.settings import read_environment
+from ogw_asgi._environment.reading import read_environment
 from ogw_asgi.telemetry.events import AttemptEnded, Event, RequestEnded
 from ogw_asgi.testing import (
     LAST_CHUNK,

@@ -81,6 +81,29 @@ def test_a_provider_is_asked_at_its_place_with_its_headers_and_its_key(
     assert request.connect_s == 3.0
 
 
+@pytest.mark.parametrize(
+    ("provider", "url", "own"),
+    [
+        (OpenAI(api_key=KEY), "https://api.openai.com/v1/models", [BEARER]),
+        (Azure(endpoint=ACME, api_key=KEY), f"{ACME}/openai/v1/models", [API_KEY]),
+        (
+            Azure(endpoint=ACME, api_key=lambda: KEY, api_version="2024-10-21"),
+            f"{ACME}/openai/models?api-version=2024-10-21",
+            [BEARER],
+        ),
+        (VLLM(endpoint="http://gpu/team/v1", headers={"x-a": "1"}), "http://gpu/team/v1/models", [(b"x-a", b"1")]),
+    ],
+)
+@pytest.mark.anyio
+async def test_a_provider_is_asked_for_its_models_at_its_place_with_its_key(
+    provider: Provider, url: str, own: list[tuple[bytes, bytes]]
+) -> None:
+    question = provider.prepare_question(await provider.key(), FORWARDED, 3.0)
+    assert (question.method, question.url, question.body) == ("GET", url, b"")
+    assert question.headers == [*FORWARDED, *own]
+    assert question.origin == provider.origins[0]
+
+
 @pytest.mark.parametrize("provider", [OpenAI(), Azure(endpoint=ACME), VLLM(endpoint="http://gpu:8000")])
 def test_without_a_key_nothing_is_sent_for_one(provider: Provider) -> None:
     assert prepared(provider, key=None).headers == FORWARDED
@@ -247,6 +270,8 @@ async def test_a_key_does_not_show_itself_to_another_origin_than_its_own(source:
     key = Secret(KEY, astray.origins)
     request = astray.prepare(CALL, Target("one", "asked", "asked"), key, FORWARDED, 3.0)
     assert (request.origin, request.headers[-1]) == ("https://elsewhere.test", BEARER)
+    with pytest.raises(Misdirected):
+        OpenAI(api_key=KEY).prepare_question(key, FORWARDED, 3.0)
 
 
 @pytest.mark.contract("7.key-bound")

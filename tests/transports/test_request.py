@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ogw_asgi._values import Header
+from ogw_asgi._values import Header, UpstreamQuestion
 from ogw_asgi.testing import RawUpstream, dead_port, http_response
 from ogw_asgi.transports.base import Transport, TransportFailure
 
@@ -41,6 +41,26 @@ async def test_the_request_is_one_line_host_length_our_headers_and_the_body(tran
         [*HEADERS, (b"host", b"127.0.0.1:%d" % server.port), (b"content-length", b"%d" % len(body))]
     )
     assert request.body == body
+
+
+async def test_a_question_is_a_get_without_a_body_and_the_connection_serves_what_is_posted_next(
+    transport: Transport,
+) -> None:
+    asked = [header for header in HEADERS if header[0] != b"content-type"]
+    with anyio.fail_after(5):
+        async with RawUpstream([OK]) as server:
+            url = f"{server.url}/v1/models?api-version=2024-10-21"
+            question = UpstreamQuestion(url, asked, b"", 2.0)
+            for request in (question, request_to(server.url), question):
+                assert (await fetch(transport, request)).body == b"hello"
+    first, posted, again = server.requests
+    line, headers = head_of(first.head)
+    assert line == b"GET /v1/models?api-version=2024-10-21 HTTP/1.1"
+    assert sorted(headers) == sorted([*asked, (b"host", b"127.0.0.1:%d" % server.port)])
+    assert (first.head, first.body) == (again.head, again.body) == (again.head, b"")
+    assert head_of(posted.head)[0] == b"POST /v1/chat/completions HTTP/1.1"
+    assert posted.body == BODY
+    assert server.connections == 1
 
 
 async def test_our_headers_keep_their_order_and_repetitions(transport: Transport) -> None:

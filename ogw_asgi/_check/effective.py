@@ -1,0 +1,130 @@
+"""The settings of a gateway as they are in force, each with its source and without its secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from .._values import Breaker, Limits, PublicHTTPS, Timeouts
+from ..auth.anyone import allow_anyone
+from ..gateway import Gateway
+from ..providers import VLLM, Azure, Provider
+from ..transports.choice import choose
+from .report import Setting, Shown
+
+MASKED = "***"
+REFUSED = "(refused)"
+
+
+def effective(gateway: Gateway, *, refused: Collection[str] = ()) -> list[Setting]:
+    """`refused`: variables whose value cannot work; the settings that they would set are shown as that."""
+    return list(_Listing(gateway._sources, refused).of(gateway))
+
+
+def origin_shown(provider: Provider) -> str:
+    """Scheme, host and port: a path may hold an account or a token."""
+    return provider.origins[0] if provider.origins else "named by callers"
+
+
+class _Listing:
+    def __init__(self, sources: Mapping[str, str], refused: Collection[str]) -> None:
+        self._sources = sources
+        self._refused = refused
+
+    def of(self, gateway: Gateway) -> Iterator[Setting]:
+        door = gateway.app.door
+        for provider in gateway._providers.values():
+            yield from self._provider(provider)
+        yield from self._left_out(gateway)
+        sequence = door.catalogue.default_sequence
+        names = [item.provider + (f"/{item.model}" if item.model else "") for item in door.catalogue.default]
+        yield self._one("failover_sequence", _listed(names), default=sequence is None)
+        yield self._one("on_stream_break", gateway._on_stream_break, default=gateway._on_stream_break == "error")
+        reasons = sorted(gateway._failover_on)
+        yield self._one("failover_on", _listed(reasons), default=reasons == ["context_length"])
+        yield self._one("success_status", gateway.success_status, default=gateway.success_status == 201)
+        mapped = {name for provider in gateway._providers.values() for name in provider.models}
+        models = [name for name in door.models if name not in mapped]
+        yield self._one("models", _listed(models), default=not models)
+        yield self._one("authenticate", _authentication(door.authenticator), default=door.authenticator is None)
+        chosen, auto = gateway._engine.name, choose("auto").name
+        yield self._one("engine", _why(auto) if chosen == auto else chosen, default=chosen == auto)
+        sinks = [type(sink).__name__ for sink in gateway._observers._sinks]
+        yield self._one("sinks", _listed(sinks), default=not sinks)
+        for group, value, usual in (
+            ("timeouts", gateway._timeouts, Timeouts()),
+            ("limits", gateway._limits, Limits()),
+            ("breaker", gateway._breaker, Breaker()),
+        ):
+            for field in fields(value):
+                held = getattr(value, field.name)
+                yield self._one(f"{group}.{field.name}", held, default=held == getattr(usual, field.name))
+
+    def _provider(self, provider: Provider) -> Iterator[Setting]:
+        name = f"providers.{provider.name}"
+        # What says that it is there, whatever the rest of it is.
+        made = next((source for key, source in self._sources.items() if key.startswith(f"{name}.")), "code")
+        yield Setting(f"{name}.kind", provider.kind, made)
+        usual = provider.origins == ("https://api.openai.com",) or not provider.base_url
+        yield self._one(f"{name}.base_url", origin_shown(provider), default=usual)
+        key = "none" if provider._key is None else MASKED
+        if provider._ask_key is not None:
+            key = "asked of a callable before each attempt"
+        yield self._one(f"{name}.api_key", key, default=key == "none")
+        if isinstance(provider, Azure):
+            surface = provider.api_version or "none: the v1 surface"
+            yield self._one(f"{name}.api_version", surface, default=provider.api_version is None)
+        if isinstance(provider, VLLM):
+            entries = _listed(_entry(entry) for entry in provider.allowed_endpoints)
+            yield self._one(f"{name}.allowed_endpoints", entries, default=not provider.allowed_endpoints)
+        models = _listed(f"{asked} as {served}" for asked, served in provider.models.items())
+        yield self._one(f"{name}.models", models, default=not provider.models)
+        if provider.headers:
+            headers = _listed(f"{header.decode('ascii')}: {MASKED}" for header, _ in provider.headers)
+            yield Setting(f"{name}.headers", headers, "code")
+        for attribute, what in (("client", "one of your own"), ("ssl_context", "one of your own")):
+            if getattr(provider, attribute) is not None:
+                yield Setting(f"{name}.{attribute}", what, "code")
+
+    def _left_out(self, gateway: Gateway) -> Iterator[Setting]:
+        """What is said of providers that could not be made."""
+        for name, source in sorted(self._sources.items()):
+            group, _, rest = name.partition(".")
+            if group == "providers" and rest.rpartition(".")[0] not in gateway._providers:
+                value = REFUSED if source in self._refused else MASKED if name.endswith(".api_key") else "set"
+                yield Setting(name, value, source)
+
+    def _one(self, name: str, value: Shown, *, default: bool) -> Setting:
+        source = self._sources.get(name)
+        if source is not None and source in self._refused:
+            return Setting(name, REFUSED, source)
+        return Setting(name, value, source or ("default" if default else "code"))
+
+
+def _listed(items: Iterable[str]) -> str:
+    return ", ".join(items) or "none"
+
+
+def _entry(entry: str | PublicHTTPS) -> str:
+    return f"https://*:{'/'.join(map(str, entry.ports))}" if isinstance(entry, PublicHTTPS) else entry
+
+
+def _authentication(authenticator: Any) -> str:
+    if authenticator is None:
+        return "off: everybody who reaches it"
+    if authenticator is allow_anyone:
+        return "off on purpose: allow_anyone"
+    principals = getattr(authenticator, "principals", None)
+    if isinstance(principals, int):
+        return f"on: tokens of {principals} principal{'' if principals == 1 else 's'}"
+    return "on: a callable"
+
+
+def _why(engine: str) -> str:
+    """Why `auto` takes it."""
+    return {
+        "native": "native: httptools is there",
+        "httpx2": "httpx2: no httptools",
+        "httpx": "httpx: no httptools, httpx2",
+    }[engine]

@@ -1,0 +1,44 @@
+"""Whether a gateway should get traffic: is there a target that may be tried? Pure, with the clock given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .circuit import CLOSED, Circuit, anchored
+from .plan import Catalogue, ProviderFacts
+
+
+def may_be_tried(catalogue: Catalogue, circuits: Mapping[tuple[str, ...], Circuit], now_s: float) -> bool:
+    """Whether a request that comes now finds a target that is not known to be down.
+
+    The targets are those of the operator's sequence; without one, every provider that can be asked, for callers may
+    name any of them. One is down while the circuit of its origin, or of each model of which there is one, is open with
+    time left. An open circuit whose time has elapsed is not: else a gateway that was taken out of traffic would never
+    get the probe that closes it. Nor is a cooldown: its own 429 says more than a load balancer's 502.
+
+    `circuits`: all that are kept, by provider, and by provider and model.
+    """
+    targets: list[tuple[ProviderFacts, str | None]]
+    if catalogue.default_sequence is None:
+        targets = [(facts, None) for facts in catalogue.providers.values()]
+    else:
+        targets = [(catalogue.providers[item.provider], item.model) for item in catalogue.default_sequence]
+    for facts, asked in targets:
+        if not facts.has_endpoint:
+            if facts.takes_endpoint:
+                return True  # each caller names a server of its own, and nobody knows which
+            continue
+        if _is_down(circuits.get((facts.name,), CLOSED), now_s):
+            continue
+        if asked is not None:
+            known = [circuits.get((facts.name, facts.served(asked)), CLOSED)]
+        else:
+            known = [circuit for key, circuit in circuits.items() if len(key) == 2 and key[0] == facts.name]
+        if not known or not all(_is_down(circuit, now_s) for circuit in known):
+            return True
+    return False
+
+
+def _is_down(seen: Circuit, now_s: float) -> bool:
+    circuit = anchored(seen, now_s)
+    return circuit.phase == "open" and now_s < circuit.since_s + circuit.open_s
