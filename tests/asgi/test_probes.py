@@ -186,6 +186,7 @@ async def test_probes_are_no_events_and_no_log_lines(caplog: pytest.LogCaptureFi
 
     async with gateway_of(openai=ScriptedUpstream(chat()), sinks=[Sink()]) as world:
         caplog.clear()
+        seen.clear()
         await answers(world.client)
     assert seen == []
     assert [record for record in caplog.records if record.name == "ogw_asgi" and record.levelno > logging.DEBUG] == []
