@@ -6,6 +6,7 @@ import gc
 import logging
 from typing import Any
 
+import hypothesis  # noqa: F401 - first: trio tells it of its random numbers, and is not heard once tests have begun
 import pytest
 
 from tests.canaries import Canaries

@@ -13,7 +13,7 @@ def may_be_tried(catalogue: Catalogue, circuits: Mapping[tuple[str, ...], Circui
 
     The targets are those of the operator's sequence; without one, every provider that can be asked, for callers may
     name any of them. One is down while the circuit of its origin, or of each model of which there is one, is open with
-    time left. An open circuit whose time has elapsed is not: else a gateway that was taken out of traffic would never
+    time left; of the models that its map serves, if it has one, for others are whatever a caller thinks of. An open circuit whose time has elapsed is not: else a gateway that was taken out of traffic would never
     get the probe that closes it. Nor is a cooldown: its own 429 says more than a load balancer's 502.
 
     `circuits`: all that are kept, by provider, and by provider and model.
@@ -33,7 +33,11 @@ def may_be_tried(catalogue: Catalogue, circuits: Mapping[tuple[str, ...], Circui
         if asked is not None:
             known = [circuits.get((facts.name, facts.served(asked)), CLOSED)]
         else:
-            known = [circuit for key, circuit in circuits.items() if len(key) == 2 and key[0] == facts.name]
+            known = [
+                circuit
+                for key, circuit in circuits.items()
+                if len(key) == 2 and key[0] == facts.name and (not facts.models or key[1] in facts.models.values())
+            ]
         if not known or not all(_is_down(circuit, now_s) for circuit in known):
             return True
     return False
