@@ -13,8 +13,9 @@ def may_be_tried(catalogue: Catalogue, circuits: Mapping[tuple[str, ...], Circui
 
     The targets are those of the operator's sequence; without one, every provider that can be asked, for callers may
     name any of them. One is down while the circuit of its origin, or of each model of which there is one, is open with
-    time left; of the models that its map serves, if it has one, for others are whatever a caller thinks of. An open circuit whose time has elapsed is not: else a gateway that was taken out of traffic would never
-    get the probe that closes it. Nor is a cooldown: its own 429 says more than a load balancer's 502.
+    time left; of the models that its map serves, if it has one, for others are whatever a caller thinks of. An open
+    circuit whose time has elapsed is not: else a gateway that was taken out of traffic would never get the probe that
+    closes it. Nor is a cooldown: its own 429 says more than a load balancer's 502.
 
     `circuits`: all that are kept, by provider, and by provider and model.
     """
