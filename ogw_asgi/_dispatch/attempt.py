@@ -10,16 +10,14 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
 import anyio
 
-from .._secret import Misdirected
 from .._values import (
     ChatCall,
-    Endpoint,
     Header,
     Limits,
     Outcome,
@@ -28,7 +26,6 @@ from .._values import (
     ProviderError,
     Secret,
     Target,
-    UpstreamRequest,
 )
 from .._wire.answer import encoded, media, read_answer
 from .._wire.chunks import Chunk, read_chunk
@@ -36,12 +33,12 @@ from .._wire.report import Report
 from .._wire.retry_after import read_retry_after
 from .._wire.sse import Comment, frame, frame_comment
 from .._wire.structure import takes_long
-from ..exceptions import where
-from ..providers.base import Provider, Unservable
+from ..providers.base import Provider
 from ..transports.base import Transport, TransportFailure, UpstreamResponse
 from .answer import Answer
 from .aside import Aside
 from .clock import Loop
+from .prepare import prepare
 from .refusal import ERROR_BODY_S, error_body, said
 from .slots import Slot, Slots
 from .stream import ChatStream, StreamDefect
@@ -144,9 +141,9 @@ class Attempt:
                 if slot is None:
                     result = self._outcome("busy", started_s)
                 else:
-                    asked = await self._prepare(started_s)
-                    if isinstance(asked, Outcome):
-                        result = asked
+                    asked = await prepare(self)
+                    if isinstance(asked, str):
+                        result = self._outcome(asked, started_s)
                     else:
                         self.sent = True
                         permit.begin(self.loop.clock_s())
@@ -185,28 +182,6 @@ class Attempt:
             if not isinstance(result, Answer):
                 await answer.aclose()
         return result
-
-    async def _prepare(self, started_s: float) -> UpstreamRequest | Outcome:
-        try:
-            self.used_key = self.caller_key if self.target.endpoint else await self.provider.key()
-        except Exception as failure:  # whatever a user's callable raises
-            logger.warning("key_unavailable provider=%s error=%s", self.provider.name, where(failure))
-            return self._outcome("key_unavailable", started_s)
-        try:
-            request = self.provider.prepare(self.call, self.target, self.used_key, self.forwarded, self.connect_s)
-            return request if self.target.endpoint is None else self._guarded(request, self.target.endpoint)
-        except Unservable:
-            return self._outcome("unservable", started_s)
-        except Misdirected:
-            return self._outcome("misdirected", started_s)
-        except Exception as failure:  # a provider class of the user's own
-            logger.warning("provider_failed provider=%s error=%s", self.provider.name, where(failure))
-            return self._outcome("unservable", started_s)
-
-    def _guarded(self, request: UpstreamRequest, endpoint: Endpoint) -> UpstreamRequest:
-        """Bound here, whatever a provider class of the user's own makes of a call."""
-        permits = self.permits or (lambda ip: False)
-        return replace(request, origin=endpoint.origin, permits=permits)
 
     async def _answer(self, response: UpstreamResponse, slot: Slot, started_s: float) -> Answer | Outcome:
         self.answered = response.headers
