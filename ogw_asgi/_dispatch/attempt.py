@@ -6,7 +6,6 @@ handed out, so a limit never outlives the attempt that it was for.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,8 +41,6 @@ from .prepare import prepare
 from .refusal import ERROR_BODY_S, error_body, said
 from .slots import Slot, Slots
 from .stream import ChatStream, StreamDefect
-
-logger = logging.getLogger("ogw_asgi")
 
 STALL_S = 0.02
 """A limit that is noticed so much too late had passed while the host blocked the loop."""
