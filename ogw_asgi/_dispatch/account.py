@@ -58,8 +58,8 @@ class Unheard:
     def begun(self, run: Run, under_way: Sequence[Run], continues: bool) -> None:
         """The attempt is about to go out, and is among those under way."""
 
-    def has_first_chunk(self, run: Run, took_s: float) -> None:
-        pass
+    def has_first_chunk(self, run: Run) -> None:
+        """Of its stream."""
 
     def concluded(
         self, request_id: str, run: Run, record: AttemptRecord, result: Result, *, misconfigured: bool = False
@@ -169,10 +169,11 @@ class Account(Unheard):
             return None, ""
         return self._first.provider, _passed_over(self._standings.get(self._first, READY))
 
-    def has_first_chunk(self, run: Run, took_s: float) -> None:
+    def has_first_chunk(self, run: Run) -> None:
         report = run.attempt.report
-        if report is not None and report.first_chunk_s is None:
-            report.first_chunk_s = took_s
+        if report is not None and report.heard_s is not None and report.first_chunk_s is None:
+            # Since it was sent: the attempt itself began with the question for its key.
+            took_s = report.first_chunk_s = report.heard_s - run.permit.started_s
             self._observers.tell(
                 lambda: FirstChunk(self._request_id, self.serial, run.number, run.step.target.provider, took_s),
                 usual=True,
@@ -184,7 +185,7 @@ class Account(Unheard):
         if isinstance(result, Answer):
             self._waited(run)
             if result.stream is not None:
-                self.has_first_chunk(run, result.outcome.duration_s)
+                self.has_first_chunk(run)
             result.on_close = partial(self._closed, run, record)
         elif result is None:
             self._ended(run, record, "cancelled")

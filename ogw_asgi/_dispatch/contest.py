@@ -216,7 +216,7 @@ class Contest:
         run.permit.on_open = None
         if run.timer is not None:
             run.timer.cancel()
-        self._account.has_first_chunk(run, answer.outcome.duration_s)
+        self._account.has_first_chunk(run)
         await self._settle(run, classify(answer.outcome), answer.outcome, self._loop.clock_s())
         return await self._terms.finish(answer)
 

@@ -60,7 +60,7 @@ def _assert_attempts(events: Sequence[Event]) -> None:
                 started = under_way.pop(event.number)
                 line = event.attempt
                 assert (line.provider, line.model) == (started.provider, started.model)
-                assert event.duration_s >= 0
+                assert event.duration_s >= (event.first_chunk_s or 0) >= 0
                 assert (event.end == "broken") == (event.cause is not None)
                 assert (event.end in ("complete", "broken")) <= (line.outcome == "ok"), event
             case RequestEnded():

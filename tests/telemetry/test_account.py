@@ -287,6 +287,19 @@ async def test_a_streams_times_are_to_its_first_chunk_between_arrivals_and_to_it
     assert [gap for gap in ended.gaps_s if gap > 0] == [pytest.approx(3), pytest.approx(4)]
 
 
+async def test_the_wait_for_a_key_is_no_time_of_the_providers() -> None:
+    async def slow_key() -> str:
+        await anyio.sleep(5)
+        return "sk-c4n4ry-0123456789"
+
+    told = Told()
+    provider = using(scripted(stream([pause(2), "a"])), api_key=slow_key)
+    await asked(told, "openai", openai=provider, body={"stream": True})
+    (ended,) = told.of(AttemptEnded)
+    assert [ended.first_chunk_s, ended.duration_s] == pytest.approx([2, 2])
+    assert told.of(RequestEnded)[0].overhead_s == pytest.approx(5)
+
+
 @pytest.mark.parametrize("begun", [False, True], ids=["before the head", "in the stream"])
 async def test_a_caller_who_leaves_ends_every_attempt(begun: bool) -> None:
     told, upstream = Told(), scripted(stream(["Hel", Hang()]) if begun else hang())
