@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -94,7 +93,7 @@ class Memory:
         return serve
 
 
-def said(span: ReadableSpan) -> Mapping[str, Any]:
+def said(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
