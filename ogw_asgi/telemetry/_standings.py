@@ -18,6 +18,9 @@ FORGOTTEN_AFTER_S = 60.0
 """An open circuit is probed by the next request when its time is over. Where none has come for so long after that,
 nobody asks for that model any more, and it would stay open for ever."""
 
+PROBED_FOR_S = 600.0
+"""A probe is a request, and may take as long as an answer does."""
+
 _Circuit = tuple[str, str | None]
 
 
@@ -44,9 +47,9 @@ class Standings:
         self._circuits.pop(circuit, None)
         self._told.setdefault(event.provider, 0)
         if event.state != "closed":
-            until_s = self._clock_s() + event.open_ms / 1000 + FORGOTTEN_AFTER_S
-            # A probe may take as long as an answer does.
-            self._circuits[circuit] = (STATES.index(event.state), until_s if event.state == "open" else until_s + 600)
+            wait_s = event.open_ms / 1000 if event.state == "open" else PROBED_FOR_S
+            until_s = self._clock_s() + wait_s + FORGOTTEN_AFTER_S
+            self._circuits[circuit] = (STATES.index(event.state), until_s)
             if len(self._circuits) > MOST:
                 self._circuits.popitem(last=False)
 

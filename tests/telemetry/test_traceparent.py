@@ -41,7 +41,7 @@ def parent(span: ReadableSpan) -> str:
     return f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
 
 
-@pytest.mark.contract("2.upstream.traceparent")
+@pytest.mark.contract("2.upstream.traceparent.sink")
 async def test_a_server_of_the_operators_gets_the_span_of_its_attempt_and_a_public_one_nothing() -> None:
     memory = Memory()
     async with world(memory.sink, host=memory.host) as one:
