@@ -55,14 +55,21 @@ class World:
             await self.ended.wait(before + 1)
         return int(reply.status_code)
 
-    async def leave(self, body: Mapping[str, Any] = STREAMED, *, asked: str = "openai") -> None:
+    async def leave(self, *, asked: str = "openai") -> None:
         """A caller that is gone when the provider has been asked."""
         before, upstream = self.ended.count, self.upstreams[asked]
         count = len(upstream.requests)
         async with anyio.create_task_group() as group:
-            group.start_soon(lambda: self.client.post("/chat/completions", json=body))
+            group.start_soon(lambda: self.client.post("/chat/completions", json=STREAMED))
             await upstream.wait_for_requests(count + 1)
             group.cancel_scope.cancel()
+        await self.ended.wait(before + 1)
+
+    async def leave_half_way(self) -> None:
+        """A caller that is gone when it has something of the answer."""
+        before = self.ended.count
+        async with self.client.stream("POST", "/chat/completions", json=STREAMED) as reply:
+            await anext(reply.aiter_raw())
         await self.ended.wait(before + 1)
 
 
