@@ -12,6 +12,7 @@ from httpx import RemoteProtocolError
 from ogw_asgi import VLLM, Breaker, Gateway, OpenAI, OpenAICompatible, Timeouts
 from ogw_asgi.telemetry import Event, RequestEnded
 from ogw_asgi.testing import Break, Hang, ScriptedUpstream, asgi_client, chat, error, hang, stream
+from ogw_asgi.testing.encoding import json_bytes
 from tests.asgi.hosts import KEY, QUESTION, STREAMED, http_scope
 
 BREAKS = stream(["Hel", Break()])
@@ -68,8 +69,7 @@ class World:
     async def leave_half_way(self) -> None:
         """A caller that is gone when it has something of the answer."""
         before = self.ended.count
-        async with self.client.stream("POST", "/chat/completions", json=STREAMED) as reply:
-            await anext(reply.aiter_raw())
+        await call(self.gateway, anyio.Event(), leaves=True)
         await self.ended.wait(before + 1)
 
 
@@ -104,16 +104,15 @@ async def world(
             yield World(gateway, client, upstreams, ended)
 
 
-async def call(app: Callable[..., Awaitable[None]], body: bytes, begun: anyio.Event) -> None:
-    """A caller of the app itself, which tells when the answer has begun and never leaves."""
-    asked = False
+async def call(app: Callable[..., Awaitable[None]], begun: anyio.Event, *, leaves: bool = False) -> None:
+    """A caller of the app itself, which tells when the answer has begun; and leaves then, or never."""
+    bodies = [json_bytes(STREAMED)]
 
     async def receive() -> dict[str, Any]:
-        nonlocal asked
-        if asked:
-            await anyio.sleep_forever()
-        asked = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
+        await (begun.wait() if leaves else anyio.sleep_forever())
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         if message.get("body"):

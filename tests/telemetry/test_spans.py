@@ -187,10 +187,9 @@ async def test_when_the_caller_leaves_every_span_ends_and_none_of_them_failed(sc
 async def test_when_the_host_cancels_the_app_every_span_ends() -> None:
     memory = Memory()
     async with world(memory.sink, scripts={"openai": STALLS}) as one:
-        body = b'{"model": "gpt-4o", "stream": true, "messages": [{"role": "user", "content": "x"}]}'
         begun = anyio.Event()
         async with anyio.create_task_group() as group:
-            group.start_soon(call, one.gateway, body, begun)
+            group.start_soon(call, one.gateway, begun)
             await begun.wait()
             group.cancel_scope.cancel()
     assert [span.name for span in memory.spans] == ["ogw failover", "chat gpt-4o"]
