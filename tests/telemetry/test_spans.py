@@ -305,14 +305,14 @@ async def test_no_attribute_has_a_name_that_is_not_in_the_table_or_holds_what_is
 
 async def test_after_hundreds_of_requests_nothing_is_kept_of_any() -> None:
     memory = Memory()
-    scripts = {"openai": [error(500), chat(), error(429), BREAKS] * 100, "vllm": [chat(), error(400), BREAKS] * 130}
+    scripts = {"openai": [error(500), chat(), error(429), BREAKS] * 125, "vllm": [chat(), error(400), BREAKS] * 167}
     async with world(memory.sink, scripts=scripts) as one:
         async with anyio.create_task_group() as group:
             for _ in range(10):
-                group.start_soon(many, one, 40)
-        assert memory.sink._open == {}
-        await one.ended.wait(400)
-    assert len(memory.failovers) == 400
+                group.start_soon(many, one, 50)
+        await one.ended.wait(500)
+    assert memory.sink._open == {}
+    assert len(memory.failovers) == 500
 
 
 async def many(one: Any, count: int) -> None:
