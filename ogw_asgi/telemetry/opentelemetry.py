@@ -27,7 +27,7 @@ try:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     from ._otel_metrics import Measures, Place
-except ImportError as error:
+except ImportError as error:  # pragma: no cover - shown by an import in an environment without the extra
     raise ConfigurationError(
         'ogw_asgi.telemetry.opentelemetry needs opentelemetry-api: pip install "ogw_asgi[otel]"'
     ) from error

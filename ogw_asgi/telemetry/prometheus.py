@@ -35,7 +35,7 @@ from .events import (
 try:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, make_asgi_app, values
     from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-except ImportError as error:
+except ImportError as error:  # pragma: no cover - shown by an import in an environment without the extra
     raise ConfigurationError(
         'ogw_asgi.telemetry.prometheus needs prometheus-client: pip install "ogw_asgi[prometheus]"'
     ) from error
@@ -147,7 +147,7 @@ class Prometheus:
         """Bring up to date what changes by itself: circuits that nobody asks for, and workers that have died."""
         self._tell_standings()
         if self._directory is not None:
-            _bury(self._directory)
+            _forget_the_dead(self._directory)
 
     # --- one for each event ---
 
@@ -251,7 +251,7 @@ def _directory() -> str | None:
     return shared
 
 
-def _bury(directory: str) -> None:
+def _forget_the_dead(directory: str) -> None:
     """Forget the gauges of workers that are no more: only some servers have a hook for that, and none when killed."""
     if os.name != "posix":  # where signal 0 is a signal
         return

@@ -15,7 +15,7 @@ from ogw_asgi import Breaker, ConfigurationError, Timeouts
 from ogw_asgi._values import AttemptRecord
 from ogw_asgi.telemetry import _metrics, _standings
 from ogw_asgi.telemetry import prometheus as subject
-from ogw_asgi.telemetry.events import AttemptEnded, CircuitChanged, GatewayOpened
+from ogw_asgi.telemetry.events import AttemptEnded, CircuitChanged, GatewayOpened, RequestEnded
 from ogw_asgi.telemetry.prometheus import Prometheus
 from ogw_asgi.testing import answer, asgi_client, chat, error, hang, raw, stream
 from tests.asgi.hosts import KEY, QUESTION, STREAMED, http_scope
@@ -189,6 +189,17 @@ def test_a_circuit_that_nobody_asks_for_any_more_is_closed_in_a_later_scrape(mon
     assert stands(sink) == {"openai": "open"}
     monkeypatch.setattr(sink._standings, "_clock_s", lambda: 10.0**9)
     assert stands(sink) == {"openai": "closed"}
+
+
+def test_nor_does_it_wait_for_a_scrape_where_another_worker_may_be_scraped(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = Prometheus()
+    sink.on_event(CircuitChanged("openai", "a typing error", "open", 1))
+    monkeypatch.setattr(sink._standings, "_clock_s", lambda: 10.0**9)
+    monkeypatch.setattr(subject, "_LOOK_EVERY_S", -1.0)
+    sink.on_event(RequestEnded("r", 1, "m", "ok", 201, "openai", [], 5, False, None))
+    told = Scraped(prometheus_client.generate_latest(sink.registry))
+    assert told.value("ogw_circuit_state", provider="openai", state="closed") == 1
+    assert told.value("ogw_circuit_state", provider="openai", state="open") == 0
 
 
 def stands(sink: Prometheus) -> dict[str, str]:

@@ -16,6 +16,7 @@ import anyio.abc
 import httpx
 import pytest
 
+from ogw_asgi.telemetry.prometheus import _forget_the_dead
 from tests.asgi.hosts import QUESTION, STREAMED
 from tests.canaries import assert_silent
 
@@ -79,6 +80,18 @@ async def test_a_scrape_of_one_worker_tells_of_all_and_forgets_what_a_dead_one_h
     assert found.value("ogw_requests_total", outcome="ok") == 3
     assert found.value("ogw_inflight_requests") == 0
     assert found.value("ogw_circuit_state", provider="openai", state="closed") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="who is alive is asked for as POSIX has it")
+def test_of_those_that_are_gone_the_gauges_are_forgotten_and_the_rest_is_kept(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    kept = {f"gauge_livesum_{os.getpid()}.db", f"counter_{gone.pid}.db", f"gauge_all_{gone.pid}.db", "gauge_live_x.db"}
+    for name in {f"gauge_livesum_{gone.pid}.db", *kept}:
+        (tmp_path / name).touch()
+    for _ in range(2):
+        _forget_the_dead(str(tmp_path))
+        assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:

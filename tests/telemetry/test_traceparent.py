@@ -125,15 +125,15 @@ def instrumented(name: str, memory: Memory) -> Iterator[None]:
 LIBRARIES = [("httpx", "HTTPXClientInstrumentor"), ("httpx2", "HTTPX2ClientInstrumentor")]
 
 
-@pytest.mark.parametrize(("library", "instrumentor"), LIBRARIES)
+@pytest.mark.parametrize(("engine", "instrumentor"), [*LIBRARIES, ("native", "HTTPXClientInstrumentor")])
 async def test_instrumentations_of_http_clients_do_not_reach_those_of_the_engines(
-    library: Any, instrumentor: str
+    engine: Any, instrumentor: str
 ) -> None:
     memory = Memory()
     down, up = ScriptedUpstream(error(503)), ScriptedUpstream(chat())
     async with serve(down) as public, serve(up) as own:
         with instrumented(instrumentor, memory):
-            await ask(memory, OpenAI(api_key=KEY, base_url=public), VLLM(endpoint=own), engine=library)
+            await ask(memory, OpenAI(api_key=KEY, base_url=public), VLLM(endpoint=own), engine=engine)
     assert values(down.requests[0]) == []
     assert values(up.requests[0]) == [parent(memory.attempts[1])]
 
