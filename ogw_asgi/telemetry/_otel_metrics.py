@@ -69,7 +69,8 @@ class Measures:
         self._hedges = counter(_metrics.HEDGES, "{hedge}")
         self._streams_broken = counter(_metrics.STREAMS_BROKEN, "{stream}")
         self._streams_continued = counter(_metrics.STREAMS_CONTINUED, "{stream}")
-        meter.create_observable_gauge(_name(circuits), [self._observe_circuits], "1", circuits.text)
+        # Not "1", of which exporters to Prometheus make a ratio.
+        meter.create_observable_gauge(_name(circuits), [self._observe_circuits], "{provider}", circuits.text)
         self._attempt_durations = seconds(_genai.DURATION, _metrics.ATTEMPT_DURATION.text)
         self._first_chunks = seconds(_genai.TIME_TO_FIRST_CHUNK, _metrics.FIRST_CHUNK.text)
         self._gaps = seconds(_genai.TIME_PER_OUTPUT_CHUNK, "Between two chunks of a stream, after its first.")

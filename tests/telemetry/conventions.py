@@ -70,7 +70,7 @@ METRICS = {
     "ogw.hedges": ("{hedge}", {"from", "to"}, None),
     "ogw.streams.broken": ("{stream}", {"provider", "error.type"}, None),
     "ogw.streams.continued": ("{stream}", {"from", "to", "mode"}, None),
-    "ogw.circuit.state": ("1", {"provider", "state"}, None),
+    "ogw.circuit.state": ("{provider}", {"provider", "state"}, None),
     "ogw.inflight": ("{request}", set[str](), None),
     "ogw.overhead.duration": (
         "s",

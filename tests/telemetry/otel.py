@@ -48,10 +48,12 @@ class Memory:
     def tree(self) -> str:
         """A line for each span, below its parent: its name, kind, status, and what it says of itself."""
         lines: list[str] = []
+        ours = {span.context.span_id for span in self.spans if span.context}
 
         def write(parent: int | None, depth: int) -> None:
             for span in self.spans:
-                if (span.parent.span_id if span.parent else None) == parent:
+                above = span.parent.span_id if span.parent else None
+                if (above if above in ours else None) == parent:
                     lines.append(f"{'  ' * depth}{span.name} {span.kind.name} {span.status.status_code.name}")
                     assert span.context is not None
                     write(span.context.span_id, depth + 1)
