@@ -50,8 +50,8 @@ async def worker(directory: Path) -> AsyncIterator[tuple[anyio.abc.Process, str]
 
 
 async def scrape(client: httpx.AsyncClient, url: str) -> Scraped:
-    """What a worker says, once all three requests are told to have ended: their callers hear of that first. It reads one
-    file after the other, so what it said then may be half of it."""
+    """What a worker says, once all three requests are told to have ended: their callers hear of that first. It reads
+    one file after the other, so what it said then may be half of it."""
     ended = 0.0
     while True:
         found = Scraped((await client.get(f"{url}/metrics/")).text)
