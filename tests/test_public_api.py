@@ -36,7 +36,8 @@ WITHOUT_EXTRAS = """
 import sys
 
 class Blocker:
-    names = {"httpx2", "httptools", "fastapi", "uvicorn", "trio", "xllamacpp", "pydantic", "openai"}
+    names = {"httpx2", "httptools", "fastapi", "uvicorn", "trio", "xllamacpp", "pydantic", "openai", "opentelemetry"}
+    names |= {"prometheus_client"}
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.names:
@@ -133,6 +134,17 @@ except ogw_asgi.ConfigurationError as error:
 """)
 
 
+@pytest.mark.parametrize(("sink", "extra"), [("opentelemetry", "otel"), ("prometheus", "prometheus")])
+def test_without_its_package_a_sink_says_what_to_install(sink: str, extra: str) -> None:
+    assert f'pip install "ogw_asgi[{extra}]"' in run(f"""
+import ogw_asgi.telemetry
+try:
+    import ogw_asgi.telemetry.{sink}
+except ogw_asgi.ConfigurationError as error:
+    print(error)
+""")
+
+
 def test_without_httpx2_its_engine_says_what_to_install() -> None:
     assert "pip install httpx2" in run("""
 import ogw_asgi
@@ -172,7 +184,8 @@ async def main():
         pass
 
 anyio.run(main)
-print(sorted({"httpx", "httpx2", "httpcore", "httpcore2", "trio", "uvloop", "fastapi", "coredis"} & set(sys.modules)))
+optional = {"httpx", "httpx2", "httpcore", "httpcore2", "trio", "uvloop", "fastapi", "coredis", "opentelemetry"}
+print(sorted((optional | {"prometheus_client"}) & set(sys.modules)))
 """)
     assert told.splitlines()[0].startswith("opened engine=native ")
     assert told.splitlines()[-1] == "[]"

@@ -24,6 +24,7 @@ from ogw_asgi._environment.names import KNOWN
 from ogw_asgi._rules.circuit import Failed
 from ogw_asgi._values import AttemptRecord
 from ogw_asgi._wire import headers
+from ogw_asgi.telemetry import _metrics
 from ogw_asgi.telemetry.events import AttemptEnded
 from ogw_asgi.testing import ScriptedUpstream, asgi_client, chat, error, serve
 
@@ -63,6 +64,8 @@ def test_every_python_block_is_one_of_those_run_here() -> None:
         "explain",
         "middleware",
         "mount",
+        "otel",
+        "prometheus",
         "providers",
         "router",
         "sdk",
@@ -169,6 +172,31 @@ def test_the_sink_counts() -> None:
         AttemptEnded("id", 1, 1, AttemptRecord("openai", "timeout", None, None, 5, "m"), "failed", misconfigured=False)
     )
     assert sink.seen == {("openai", "timeout"): 1}
+
+
+def test_the_otel_block_builds_a_gateway() -> None:
+    assert repr(run("otel")["gateway"]) == "Gateway(providers=[openai, vllm])"
+
+
+@pytest.mark.anyio
+async def test_the_prometheus_block_is_scraped_below_its_mount_point() -> None:
+    app = run("prometheus")["app"]
+    async with LifespanManager(app) as manager, asgi_client(manager.app, follow_redirects=True) as client:
+        assert (await client.post("/llm/chat/completions", json={})).status_code == 400
+        text = (await client.get("/metrics")).text
+    assert 'ogw_requests_total{outcome="rejected"} 1.0' in text
+    assert 'ogw_circuit_state{provider="openai",state="closed"} 1.0' in text
+
+
+def test_the_table_of_metrics_is_that_of_the_sinks() -> None:
+    table = README.split("## Prometheus\n")[1].split("`refused` is")[0]
+    rows = re.findall(r"^\| `(\w+)` \| ?(.*) \| `([^`]+)` \|$", table, re.MULTILINE)
+    ours = [one for one in vars(_metrics).values() if isinstance(one, _metrics.Metric)]
+    assert {name for name, _, _ in rows} == {one.prometheus for one in ours}
+    for one in ours:
+        (row,) = [row for row in rows if row[0] == one.prometheus]
+        assert tuple(re.findall(r"`(\w+)`", row[1]))[: len(one.labels)] == one.labels
+        assert row[2] == one.otel if one.otel is not None else row[2].startswith("gen_ai.client.inference.")
 
 
 @pytest.mark.anyio

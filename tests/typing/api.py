@@ -38,7 +38,9 @@ from ogw_asgi import (
 from ogw_asgi.fastapi import gateway_router
 from ogw_asgi.providers import Provider
 from ogw_asgi.telemetry import Usage
-from ogw_asgi.telemetry.events import AttemptEnded, AttemptStarted, Event, RequestEnded, Sink, StreamBroken
+from ogw_asgi.telemetry.events import AttemptEnded, AttemptStarted, Event, RequestEnded, Sink, StreamBroken, Tracer
+from ogw_asgi.telemetry.opentelemetry import OpenTelemetry
+from ogw_asgi.telemetry.prometheus import Prometheus
 
 
 def key() -> str:
@@ -82,6 +84,8 @@ class MySink:
 
 
 sink: Sink = MySink()
+tracer: Tracer = OpenTelemetry(propagate_to=["vllm"])
+metrics: Sink = Prometheus()
 
 gateway = Gateway(
     providers=providers,
@@ -94,7 +98,7 @@ gateway = Gateway(
     success_status=201,
     models=["gpt-4o"],
     authenticate=authenticate,
-    sinks=[sink, MySink()],
+    sinks=[sink, MySink(), OpenTelemetry(), Prometheus()],
     engine="auto",
 )
 assert_type(gateway, Gateway)
