@@ -26,7 +26,7 @@ from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl
 from ._dispatch.account import Unheard
 from ._dispatch.admission import Admission
 from ._dispatch.aside import Aside
-from ._dispatch.clock import loop_id, this_loop
+from ._dispatch.clock import fine_clock, loop_id, this_loop
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
 from ._environment.names import sources
@@ -255,6 +255,7 @@ class Gateway:
             gateway_id=self._gateway_id,
             version=__version__,
             loop=this_loop(),
+            fine_s=fine_clock(),
             unheard=Unheard(self._observers),
         )
         self._opened = _Opened(loop_id(), dispatcher, [*transports.values(), guarded])

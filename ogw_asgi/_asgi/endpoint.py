@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from .._dispatch.answer import Answer
-from .._dispatch.clock import Loop, clock_s
+from .._dispatch.clock import clock_s
 from .._dispatch.delivery import Delivery
 from .._dispatch.dispatcher import Dispatch, Dispatcher
 from .._dispatch.race import Line, line_to
@@ -70,7 +70,7 @@ class _Exchange:
     _options: CallOptions
     _stream: bool
     _model: str
-    _loop: Loop
+    _clock_s: Callable[[], float]
     _started_s: float
 
     def __init__(
@@ -131,7 +131,7 @@ class _Exchange:
         await self._reply.refuse(refusal)
 
     def _planned(self, dispatcher: Dispatcher, call: ChatCall, plan: Plan, line: Line) -> Dispatch:
-        self._loop = dispatcher.loop
+        self._clock_s = dispatcher.fine_s
         self._stream = call.stream
         self._model = call.model
         self._dispatch = dispatcher.dispatch(
@@ -171,7 +171,7 @@ class _Exchange:
         announced = announced_length(self._headers)
         body = await receive_body(self._receive, announced, door.limits, door.timeouts.upload_stall_s, line.limit)
         self._uploading = False
-        self._started_s = dispatcher.loop.clock_s()
+        self._started_s = dispatcher.fine_s()
         self._headers = {}  # all that they say is known, and a stream may be open for an hour
         if takes_long(body):
             read = partial(read_body, body, door.limits, patiently=True, told=door.observers.all_is_told)
@@ -268,7 +268,7 @@ class _Exchange:
             status=self._reply.status,
             provider=self._provider,
             attempts=dispatch.told_trail(),
-            duration_ms=round((self._loop.clock_s() - self._started_s) * 1000),
+            duration_ms=round((self._clock_s() - self._started_s) * 1000),
             stream=self._stream,
             principal=self._caller,
             overhead_s=dispatch.account.overhead_s,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ from ..telemetry.events import (
 )
 from ..telemetry.observers import Observers, new_serial
 from .answer import Answer
-from .clock import Loop
 
 if TYPE_CHECKING:
     from .terms import Run
@@ -79,21 +78,45 @@ class Unheard:
         return tuple(records)
 
 
+class Heard(Report):
+    """What an attempt's answer says of itself, and when: `sent_s` is when its request was handed to the engine."""
+
+    __slots__ = ("_clock_s", "sent_s")
+
+    def __init__(self, clock_s: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock_s = clock_s
+        self.sent_s: float | None = None
+
+    def sent(self) -> None:
+        self.sent_s = self._clock_s()
+
+    def heard(self) -> None:
+        """Something has come of an answer that is none yet."""
+        self.heard_s = self._clock_s()
+
+    def heard_on(self) -> None:
+        """More has come of its stream."""
+        self.arrived(self._clock_s())
+
+
 class Account(Unheard):
     """Of a request that sinks are told of, from its plan to its end."""
 
     heard = True
 
-    def __init__(self, observers: Observers, loop: Loop, request_id: str, plan: Plan, started_s: float) -> None:
+    def __init__(
+        self, observers: Observers, clock_s: Callable[[], float], request_id: str, plan: Plan, started_s: float
+    ) -> None:
         super().__init__(observers)
+        self._clock_s = clock_s
         self._request_id = request_id
         self.serial = new_serial()
-        self._loop = loop
         self._first = plan.targets[0]
         self._sequence = tuple(target.provider for target in plan.targets)
         self._started_s = started_s
         self._waits: list[tuple[float, float]] = []
-        self._reports: dict[int, Report] = {}
+        self._reports: dict[int, Heard] = {}
         self._begun = 0
         self._before: AttemptRecord | None = None
         """Whose failure was the last."""
@@ -114,6 +137,10 @@ class Account(Unheard):
         beside = next((one for one in reversed(under_way) if one is not run), None)
         self._begun += 1
         run.number = self._begun
+        if run.step.wait_s > 0:
+            # It is over now, and was not the gateway's own time: the provider has asked for it.
+            now_s = self._clock_s()
+            self._waits.append((now_s - run.step.wait_s, now_s))
         attempt = run.attempt
         if attempt.report is not None:
             self._reports[run.step.order] = attempt.report
@@ -144,7 +171,7 @@ class Account(Unheard):
     def _why(self, run: Run, beside: Run | None, continues: bool) -> Reason:
         provider = run.step.target.provider
         if run.hedge and beside is not None:
-            other, after_s = beside.step.target.provider, self._loop.clock_s() - beside.permit.started_s
+            other, after_s = beside.step.target.provider, self._clock_s() - self._sent_s(beside)
             self._observers.tell(
                 lambda: Hedged(self._request_id, self.serial, other, provider, max(0.0, after_s)), usual=True
             )
@@ -173,7 +200,7 @@ class Account(Unheard):
         report = run.attempt.report
         if report is not None and report.heard_s is not None and report.first_chunk_s is None:
             # Since it was sent: the attempt itself began with the question for its key.
-            took_s = report.first_chunk_s = report.heard_s - run.permit.started_s
+            took_s = report.first_chunk_s = report.heard_s - self._sent_s(run)
             self._observers.tell(
                 lambda: FirstChunk(self._request_id, self.serial, run.number, run.step.target.provider, took_s),
                 usual=True,
@@ -194,7 +221,7 @@ class Account(Unheard):
             self._ended(run, record, "failed", misconfigured=misconfigured)
 
     def left(self, run: Run) -> None:
-        target, duration_ms = run.step.target, round((self._loop.clock_s() - run.started_s) * 1000)
+        target, duration_ms = run.step.target, round((self._clock_s() - self._sent_s(run)) * 1000)
         line = AttemptRecord(target.provider, "cancelled", None, None, duration_ms, target.model)
         self._ended(run, line, "left")
 
@@ -214,19 +241,14 @@ class Account(Unheard):
 
     def _waited(self, run: Run) -> None:
         report = run.attempt.report
-        until_s = self._loop.clock_s()
-        if report is not None and report.heard_s is not None:
-            until_s = report.heard_s
-        # A wait before a retry is not the gateway's own time either: the provider has asked for it.
-        since_s = run.permit.started_s if run.step.wait_s <= 0 else run.started_s
-        if run.attempt.sent or run.step.wait_s > 0:
-            self._waits.append((since_s, until_s))
+        if report is not None and report.sent_s is not None:
+            self._waits.append((report.sent_s, self._clock_s() if report.heard_s is None else report.heard_s))
 
     def _tell(
         self, run: Run, record: AttemptRecord, end: End, *, misconfigured: bool = False, cause: str | None = None
     ) -> None:
-        report = run.attempt.report or Report()
-        now_s = self._loop.clock_s()
+        report = run.attempt.report or Heard(self._clock_s)
+        now_s = self._clock_s()
         if end == "complete" and report.heard_s is not None:
             now_s = report.heard_s
         self._observers.tell(
@@ -238,19 +260,24 @@ class Account(Unheard):
                 end,
                 misconfigured,
                 cause,
-                max(0.0, now_s - run.permit.started_s) if run.attempt.sent else 0.0,
+                now_s - self._sent_s(run) if report.sent_s is not None else 0.0,
                 report.first_chunk_s,
                 report.id,
                 report.model,
                 report.finish_reasons,
                 report.usage,
                 report.gaps_s,
+                report.sent_s is not None,
             ),
             usual=not misconfigured,
         )
 
+    def _sent_s(self, run: Run) -> float:
+        report = run.attempt.report
+        return self._clock_s() if report is None or report.sent_s is None else report.sent_s
+
     def decided(self) -> None:
-        self.overhead_s = own_time_s(self._started_s, self._loop.clock_s(), self._waits)
+        self.overhead_s = own_time_s(self._started_s, self._clock_s(), self._waits)
 
     def trail(self, orders: Sequence[int], records: Sequence[AttemptRecord]) -> tuple[AttemptRecord, ...]:
         reports = [self._reports.get(order) for order in orders]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .._values import Header, Outcome, Target
 from .._wire.chunks import Chunk
-from .._wire.report import Report
 from ..transports.base import UpstreamResponse
 from .slots import Slot
 from .stream import ChatStream
+
+if TYPE_CHECKING:
+    from .account import Heard
 
 
 @dataclass(slots=True)
@@ -31,7 +34,7 @@ class Answer:
     """The data events among them, judged."""
     whole: bool = False
     """`body` is a stream that was read to its end, `[DONE]` included."""
-    report: Report | None = None
+    report: Heard | None = None
     """What it says of itself, where somebody listens."""
     broke: str | None = None
     """Of what its stream broke after the first chunk, if it did."""

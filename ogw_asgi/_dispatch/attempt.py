@@ -28,12 +28,12 @@ from .._values import (
 )
 from .._wire.answer import encoded, media, read_answer
 from .._wire.chunks import Chunk, read_chunk
-from .._wire.report import Report
 from .._wire.retry_after import read_retry_after
 from .._wire.sse import Comment, frame, frame_comment
 from .._wire.structure import takes_long
 from ..providers.base import Provider
 from ..transports.base import Transport, TransportFailure, UpstreamResponse
+from .account import Heard
 from .answer import Answer
 from .aside import Aside
 from .clock import Loop
@@ -77,7 +77,7 @@ class Attempt:
     caller_key: Secret | None = None
     permits: Permits | None = None
     """Where the caller's own endpoint may be found; without it that endpoint is not asked at all."""
-    report: Report | None = None
+    report: Heard | None = None
     """What its answer says of itself is kept here, where somebody listens."""
     used_key: Secret | None = None
     sent: bool = False
@@ -144,6 +144,8 @@ class Attempt:
                     else:
                         self.sent = True
                         permit.begin(self.loop.clock_s())
+                        if self.report is not None:
+                            self.report.sent()
                         try:
                             # Awaited from here, for each coroutine in between would wake up with the answer.
                             response = await self.transport.open(asked)
@@ -234,7 +236,7 @@ class Attempt:
                 return "invalid_answer", "too_large", None
         body = bytes(whole)
         if self.report is not None:
-            self.report.heard_s = self.loop.clock_s()
+            self.report.heard()
         if takes_long(body):
             answer = await self.aside.run(partial(read_answer, body, patiently=True))
         else:
@@ -266,7 +268,7 @@ class Attempt:
             except StreamDefect as defect:
                 return defect.cause, None
             if self.report is not None:
-                self.report.heard_s = self.loop.clock_s()
+                self.report.heard()
             if frames is None:
                 return "empty_stream", None
             assert not isinstance(frames, bytes)  # which only comes when asked for

@@ -22,12 +22,11 @@ from .._values import (
 )
 from .._wire.forwarding import downstream_headers, traceparent, upstream_headers
 from .._wire.masking import Mask
-from .._wire.report import Report
 from ..exceptions import RequestRejected
 from ..providers.base import Provider
 from ..telemetry.observers import Observers
 from ..transports.base import Transport
-from .account import Account, Unheard
+from .account import Account, Heard, Unheard
 from .admission import Admission, scope_of
 from .answer import Answer
 from .aside import Aside
@@ -73,6 +72,8 @@ class Dispatcher:
     gateway_id: str
     version: str
     loop: Loop
+    fine_s: Callable[[], float]
+    """A clock for measuring."""
     unheard: Unheard
 
     def dispatch(
@@ -115,7 +116,7 @@ class Dispatch(Terms):
         self.continues = False
         self.account: Unheard
         if shared.observers.all_is_told:
-            self.account = Account(shared.observers, shared.loop, options.request_id, plan, began_s)
+            self.account = Account(shared.observers, shared.fine_s, options.request_id, plan, began_s)
         else:
             self.account = shared.unheard
         self.line = line
@@ -229,7 +230,7 @@ class Dispatch(Terms):
             caller_key=options.vllm_api_key if target.endpoint else None,
             permits=self._guard,
             aside=shared.aside,
-            report=Report() if self.account.heard else None,
+            report=Heard(shared.fine_s) if self.account.heard else None,
         )
         self._made += (made,)
         return made

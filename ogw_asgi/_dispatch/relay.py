@@ -80,7 +80,7 @@ class Relay:
                         reading.look()
                     over = over or not stream.at_hand
                 if report is not None and data and self.delivered_bytes:
-                    report.arrived(reading.clock_s())
+                    report.heard_on()
                 if out := parts[0] if len(parts) == 1 else b"".join(parts):
                     # A caller that reads slowly is no silence of the provider; one that does not read at all is gone.
                     self._sending_s = reading.clock_s()

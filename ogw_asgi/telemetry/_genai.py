@@ -144,8 +144,6 @@ ERROR_TYPES: Final[Mapping[str, str]] = {
 
 _BROKEN: Final[Mapping[str, str]] = {"idle": "timeout", "protocol": "protocol_error", "not_json": "protocol_error"}
 
-_NOT_SENT: Final = frozenset({"busy", "key_unavailable", "misdirected", "unservable"})
-
 _PASSED_OVER: Final = frozenset({"overdue", "circuit_open", "cooling_down"})
 
 
@@ -180,14 +178,6 @@ def outcome(ended: AttemptEnded) -> str:
     if ended.end != "failed":
         return ended.end
     return ended.attempt.outcome if ended.attempt.outcome in ERROR_TYPES else OTHER
-
-
-def was_sent(ended: AttemptEnded) -> bool:
-    """Something went out, so that it took time. Not the time itself: clocks that tick once a millisecond, as uvloop's
-    does, may find none."""
-    if ended.end in ("complete", "broken"):
-        return True
-    return ended.duration_s > 0 or (ended.end == "failed" and ended.attempt.outcome not in _NOT_SENT)
 
 
 def failover_reason(reason: str) -> str:

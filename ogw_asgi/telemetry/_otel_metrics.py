@@ -108,7 +108,7 @@ class Measures:
             (_genai.SERVER_PORT, place.port),
         )
         told = _attributes(*pairs, (_genai.ERROR_TYPE, _genai.error_type(event)))
-        if _genai.was_sent(event):
+        if event.sent:
             self._attempt_durations.record(event.duration_s, told)
         if event.first_chunk_s is not None:
             self._first_chunks.record(event.first_chunk_s, told)

@@ -123,6 +123,7 @@ class AttemptEnded:
         response_id, response_model, finish_reasons: as the provider wrote them, as far as they are words.
         usage: as far as the provider reported it; nobody asks it to. None is unknown, not 0.
         gaps_s: of a stream, the times between arrivals after the first chunk; the first 10,000.
+        sent: it was handed to the engine at all; else it took no time.
     """
 
     request_id: str
@@ -139,6 +140,7 @@ class AttemptEnded:
     finish_reasons: Sequence[str] = ()
     usage: Usage | None = None
     gaps_s: Sequence[float] = ()
+    sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ class Prometheus:
     def _attempt_ended(self, event: AttemptEnded) -> None:
         provider, outcome = event.attempt.provider, _genai.outcome(event)
         self._attempts(provider, outcome, _genai.error_type(event) or "").inc()
-        if _genai.was_sent(event):
+        if event.sent:
             self._attempt_durations(provider, outcome).observe(event.duration_s)
         if event.usage is not None:
             model = event.attempt.model if event.attempt.model in self._models else _genai.OTHER

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -76,26 +75,6 @@ def test_what_did_not_fail_before_its_first_chunk_is_told_by_its_end(
 ) -> None:
     event = ended(status=200, end=end, cause=cause)
     assert (_genai.error_type(event), _genai.outcome(event)) == (error, outcome)
-
-
-@pytest.mark.parametrize(
-    ("end", "outcome", "sent"),
-    [
-        ("complete", "ok", True),
-        ("broken", "ok", True),
-        ("failed", "server_error", True),
-        ("failed", "connect", True),
-        ("failed", "busy", False),
-        ("failed", "key_unavailable", False),
-        ("left", "cancelled", False),
-        ("cancelled", "cancelled", False),
-    ],
-)
-def test_what_a_coarse_clock_found_no_time_for_was_sent_all_the_same(end: str, outcome: str, sent: bool) -> None:
-    event = ended(outcome, end=end)
-    assert event.duration_s == 0
-    assert _genai.was_sent(event) is sent
-    assert _genai.was_sent(replace(event, duration_s=0.001))
 
 
 @pytest.mark.parametrize(
