@@ -21,8 +21,7 @@ from . import settings
 from ._asgi.app import GatewayApp
 from ._asgi.endpoint import Door
 from ._asgi.lifespan import serve_lifespan
-from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, listed
-from ._dispatch.admission import Admission
+from ._assembly import admission, asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, listed
 from ._dispatch.aside import Aside
 from ._dispatch.clock import loop_id, this_loop
 from ._dispatch.dispatcher import Dispatcher
@@ -31,7 +30,8 @@ from ._values import Breaker, Limits, StreamBreak, Target, Timeouts
 from ._version import __version__
 from ._wire.masking import Mask
 from .auth.base import Authenticator
-from .circuits.memory import MemoryCircuits
+from .circuits.redis import read_place
+from .circuits.shared import begin_patience
 from .exceptions import ConfigurationError, RequestRejected, shows_no_arguments
 from .providers import Provider
 from .telemetry.events import Observers, Sink
@@ -74,6 +74,9 @@ class Gateway:
             `bearer_tokens`. Without it everybody who reaches the gateway may use it, and a WARNING says so at start-up;
             `allow_anyone` where that is meant.
         sinks: observers of events, besides the log.
+        redis_url: shares breakers and cooldowns with other workers and machines, by way of a Redis (the extra `redis`):
+            `redis://[user:password@]host[:port][/db][?namespace=...]`, `rediss://` for TLS, `unix://` for a socket.
+            Without it, or while it cannot be reached, each worker knows its own.
         engine: `native` where httptools is installed (the extra `fast`), else `httpx2`, else `httpx` (`auto`); or one
             of the three by name. A provider with a `client=` of its own is asked through that client.
 
@@ -96,6 +99,7 @@ class Gateway:
         models: Iterable[str] = (),
         authenticate: Authenticator | None = None,
         sinks: Iterable[Sink] = (),
+        redis_url: str | None = None,
         engine: EngineName = "auto",
     ) -> None:
         self._providers = by_name(providers)
@@ -105,6 +109,7 @@ class Gateway:
         self._on_stream_break = settings.check_stream_break(on_stream_break)
         self._failover_on = settings.check_failover_on(failover_on)
         self.success_status = settings.check_success_status(success_status)
+        self._redis = None if redis_url is None else read_place(redis_url, "redis_url")
         settings.check_engine(engine)
         settings.check_authenticator(authenticate)
         self._engine = choose(engine)
@@ -187,6 +192,8 @@ class Gateway:
 
     async def _dispatcher(self) -> Dispatcher:
         """The dispatcher of the running loop, opened on first use when the life cycle was not wired."""
+        if self._redis is not None:
+            begin_patience()
         opened = self._opened
         if opened is not None and opened.loop == loop_id():
             return opened.dispatcher
@@ -232,7 +239,9 @@ class Gateway:
             transport_for=transport_for,
             slots=Slots(self._limits.concurrency),
             aside=Aside(),
-            circuits=Admission(MemoryCircuits(self._breaker), self._timeouts, self._observers),
+            circuits=admission(
+                self._redis, self._providers, breaker=self._breaker, timeouts=self._timeouts, observers=self._observers
+            ),
             timeouts=self._timeouts,
             limits=self._limits,
             failover_on=self._failover_on,

@@ -17,6 +17,7 @@ from typing import Any, cast
 from ._values import Breaker, Limits, StreamBreak, TargetName, Timeouts
 from .auth.base import Authenticator
 from .auth.bearer import bearer_tokens
+from .circuits.redis import read_place
 from .exceptions import ConfigurationError
 from .providers import VLLM, Azure, OpenAI, OpenAICompatible, Provider
 
@@ -38,10 +39,6 @@ _KNOWN = frozenset(
         "OGW_VLLM_ALLOWED_ENDPOINTS",
     }
 )
-
-
-def later(setting: str) -> ConfigurationError:
-    return ConfigurationError(f"{setting}: comes with a later release; this one does without it")
 
 
 def check_timeouts(timeouts: Timeouts) -> Timeouts:
@@ -185,7 +182,8 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     if "OGW_MAX_BODY_BYTES" in env:
         arguments["limits"] = replace(Limits(), body_bytes=_integer(env, "OGW_MAX_BODY_BYTES"))
     if "OGW_REDIS_URL" in env:
-        raise later("OGW_REDIS_URL")
+        read_place(env["OGW_REDIS_URL"], "OGW_REDIS_URL")
+        arguments["redis_url"] = env["OGW_REDIS_URL"]
     return arguments
 
 
