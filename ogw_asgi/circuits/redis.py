@@ -15,10 +15,12 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream
 
@@ -143,29 +145,20 @@ class RedisLink:
         from coredis.connection import TCPConnection, TCPLocation
         from coredis.retry import NoRetryPolicy
 
-        logging.getLogger("coredis").addFilter(_not_ours)
-        tls = ssl.create_default_context() if place.tls else None
-
-        async def connect() -> ByteStream:
-            if place.path is not None:
-                return await anyio.connect_unix(place.path)
-            stream: ByteStream = await SocketStream.from_socket(await dial(place.host, place.port))
-            if tls is None:
-                return stream
-            try:
-                return await TLSStream.wrap(stream, hostname=place.host, ssl_context=tls, standard_compatible=False)
-            except BaseException:
-                await anyio.aclose_forcefully(stream)
-                raise
-
         class Wired(TCPConnection):
-            # coredis resolves names in the threads that the host's own look-ups need, and checks no certificate's name.
-            async def _connect(self) -> ByteStream:
-                return await connect()
+            """Over a stream that is there already. coredis resolves names in the threads that the host's own look-ups
+            need, compares no certificate's name, and leaves its buffers unclosed where nobody listens."""
 
-        def client() -> Any:
+            def __init__(self, stream: ByteStream, location: TCPLocation, **settings: Any) -> None:
+                super().__init__(location, **settings)
+                self._wire = stream
+
+            async def _connect(self) -> ByteStream:
+                return self._wire
+
+        def client(stream: ByteStream) -> Any:
             pool: Any = ConnectionPool(
-                connection_class=Wired,
+                connection_class=cast(Any, partial(Wired, stream)),
                 location=TCPLocation(place.host, place.port),
                 db=place.db,
                 username=place.username,
@@ -174,6 +167,10 @@ class RedisLink:
             )
             return Redis(connection_pool=pool, verify_version=False, retry_policy=NoRetryPolicy())
 
+        logging.getLogger("coredis").addFilter(_not_ours)
+        self._place = place
+        self._dial = dial
+        self._tls = ssl.create_default_context() if place.tls else None
         self._client = client
         self._script: Any = Script(script=SCRIPT)
         # In braces: of a cluster, all of it is in one place.
@@ -196,10 +193,10 @@ class RedisLink:
         try:
             with anyio.move_on_after(within_s):
                 try:
-                    async with self._client() as client:
-                        reply = await self._script([self._hash], [json.dumps(said)], client=client)
-                    answer = _read(reply)
+                    answer = _read(await self._exchange(json.dumps(said)))
                 except Exception as error:
+                    # coredis raises its ConnectionError where a connection is cancelled in its handshake.
+                    await anyio.lowlevel.checkpoint_if_cancelled()
                     cause = _named(error)
         finally:
             _ASKING.reset(token)
@@ -208,6 +205,24 @@ class RedisLink:
         elif cause is not None:
             self._gone(cause)
         return answer
+
+    async def _exchange(self, said: str) -> Any:
+        async with await self._connect() as stream, self._client(stream) as client:
+            return await self._script([self._hash], [said], client=client)
+
+    async def _connect(self) -> ByteStream:
+        if self._place.path is not None:
+            return await anyio.connect_unix(self._place.path)
+        stream = await SocketStream.from_socket(await self._dial(self._place.host, self._place.port))
+        if self._tls is None:
+            return stream
+        try:
+            return await TLSStream.wrap(
+                stream, hostname=self._place.host, ssl_context=self._tls, standard_compatible=False
+            )
+        except BaseException:
+            await anyio.aclose_forcefully(stream)
+            raise
 
     def _back(self) -> None:
         if self._lost:
@@ -256,5 +271,5 @@ def _named(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     code = _CODE.match(str(error))
-    cause = error.__cause__ if error.__cause__ is not None else error
-    return f"{type(error).__name__}:{code[0]}" if code else type(cause).__name__
+    kind = getattr(error, "kind", None)  # a Dialer's word for it
+    return f"{type(error).__name__}:{code[0]}" if code else str(kind or type(error).__name__)

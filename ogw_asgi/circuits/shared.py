@@ -164,24 +164,30 @@ class SharedCircuits:
         if patience.left_s < LEAST_S:
             return False
         began_s = anyio.current_time()
-        answer = None
         try:
-            with anyio.move_on_after(patience.left_s) as scope:
-                async with self._turn:
-                    left_s = scope.deadline - anyio.current_time()
-                    taken_along = keys and not any(key in self._pending for key in keys)
-                    if left_s < LEAST_S or taken_along or not self._link.may_ask():
-                        return False
-                    batch = dict(list(self._pending.items())[-AT_ONCE:])
-                    said = self._said(batch, self._passed(now_s, began_s))
-                    # The silence of a moment tells nothing.
-                    answer = await self._link.ask(said, within_s=left_s, telling=left_s >= 0.8 * PATIENCE_S)
-                    if answer is not None:
-                        self._heard(answer, batch, self._passed(now_s, began_s))
+            mine = False
+            with anyio.move_on_after(patience.left_s):
+                await self._turn.acquire()
+                mine = True
+            if not mine:
+                return False
+            try:
+                left_s = patience.left_s - (anyio.current_time() - began_s)
+                taken_along = keys and not any(key in self._pending for key in keys)
+                if left_s < LEAST_S or taken_along or not self._link.may_ask():
+                    return False
+                batch = dict(list(self._pending.items())[-AT_ONCE:])
+                said = self._said(batch, self._passed(now_s, began_s))
+                # The silence of a moment tells nothing.
+                answer = await self._link.ask(said, within_s=left_s, telling=left_s >= 0.8 * PATIENCE_S)
+                if answer is not None:
+                    self._heard(answer, batch, self._passed(now_s, began_s))
+                return answer is not None
+            finally:
+                self._turn.release()
         finally:
             patience.left_s -= anyio.current_time() - began_s
             self._passed(now_s, began_s)
-        return answer is not None
 
     def _said(self, batch: Mapping[Key, _Pending], now_s: float) -> Mapping[str, Any]:
         ops = []
