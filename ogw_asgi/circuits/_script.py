@@ -2,8 +2,7 @@
 
 One hash holds the circuits of a namespace. Each field is `noted dies {...}`: when the word arrived, and when nobody
 needs it any more, in milliseconds of Redis' own clock, and what was said. Nothing but durations comes in or goes out.
-A stamp that lies in the future is of a clock that has been set back: no duration gets longer than it was, and no word
-is refused for its sake.
+What was noted in the future was noted before the clock was set back: it is noted anew, as if no time had passed.
 """
 
 from __future__ import annotations
@@ -23,19 +22,12 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local said = cjson.decode(ARGV[1])
 local hash, entries, stamps, count = KEYS[1], {}, {}, 0
 
-local function left(till, of)
-  return math.max(0, math.min((till or 0) - now, of or 0))
+local function left(till)
+  return math.max(0, (till or 0) - now)
 end
 
-local flat = redis.call('HGETALL', hash)
-for at = 1, #flat, 2 do
-  local id, noted, dies, rest = flat[at], string.match(flat[at + 1], '^(%d+) (%d+) (.*)$')
-  noted, dies = tonumber(noted), tonumber(dies)
-  if not noted or dies < now then
-    redis.call('HDEL', hash, id)
-  else
-    entries[id], stamps[id], count = rest, noted, count + 1
-  end
+local function written_as(one, noted, dies)
+  return string.format('%.0f %.0f %s', noted, dies, cjson.encode(one))
 end
 
 local function entry(id)
@@ -48,8 +40,27 @@ local function entry(id)
   return one
 end
 
+local flat = redis.call('HGETALL', hash)
+for at = 1, #flat, 2 do
+  local id, noted, dies, rest = flat[at], string.match(flat[at + 1], '^(%d+) (%d+) (.*)$')
+  noted, dies = tonumber(noted), tonumber(dies)
+  if not noted or dies < now then
+    redis.call('HDEL', hash, id)
+  else
+    entries[id], stamps[id], count = rest, noted, count + 1
+    local one = noted > now and entry(id)
+    if one then
+      for _, stamp in ipairs({'at', 'since', 'open', 'cool', 'lease'}) do
+        one[stamp] = one[stamp] and one[stamp] - (noted - now)
+      end
+      stamps[id] = now
+      redis.call('HSET', hash, id, written_as(one, now, dies - (noted - now)))
+    end
+  end
+end
+
 local function leased(one)
-  return one.holder and left(one.lease, one.lease_of) > 0
+  return one.holder and left(one.lease) > 0
 end
 
 local function ours(holder)
@@ -62,8 +73,8 @@ for _, op in ipairs(said.ops) do
   local one = op.claim and entry(op.id)
   if one then
     local elsewhere = leased(one) and one.holder ~= op.holder
-    local open = one.phase == 'open' and left(one.open, one.open_of) > GRACE
-    local closed = one.phase == 'closed' and one.since > now - op.since and one.since <= now
+    local open = one.phase == 'open' and left(one.open) > GRACE
+    local closed = one.phase == 'closed' and one.since > now - op.since
     if elsewhere or open or closed then
       taken[op.holder] = true
     end
@@ -77,45 +88,44 @@ for _, op in ipairs(said.ops) do
   local refused = op.claim and taken[op.holder]
   wanted[op.id] = refused
   if op.phase and not refused then
-    local at, open, open_of = now - op.ago, now + op.left, op.left
-    if one.at and one.at > at and one.at <= now then
+    local at, open = now - op.ago, now + op.left
+    if one.at and one.at > at then
       by = ''
     else
       by = said.worker
-      if op.phase == 'open' and one.phase == 'open' and left(one.open, one.open_of) > 0 then
+      if op.phase == 'open' and one.phase == 'open' and left(one.open) > 0 then
         if one.open > open then
-          open, open_of, by = one.open, one.open_of, ''
+          open, by = one.open, ''
         end
         if one.trips > op.trips then
           op.trips, by = one.trips, ''
         end
       end
-      one.phase, one.at, one.since = op.phase, at, now - op.since
-      one.open, one.open_of = open, open_of
+      one.phase, one.at, one.since, one.open = op.phase, at, now - op.since, open
       one.trips, one.silent, one.recovered = op.trips, op.silent, op.recovered
     end
   end
-  if left(one.cool, one.cool_of) > op.cool then
+  if left(one.cool) > op.cool then
     by = ''
   else
-    one.cool, one.cool_of = now + op.cool, op.cool
+    one.cool = now + op.cool
   end
   if one.phase ~= 'half_open' then
     one.holder = nil
   elseif leased(one) and not ours(one.holder) then
     by = ''
   elseif not refused then
-    one.holder, one.lease, one.lease_of = op.holder, now + op.lease, op.lease
+    one.holder, one.lease = op.holder, now + op.lease
   end
   if not refused then
-    local lasts = math.max(left(one.open, one.open_of), left(one.cool, one.cool_of), left(one.lease, one.lease_of))
+    local lasts = math.max(left(one.open), left(one.cool), left(one.lease))
     lasts = lasts + KEPT
     if stamps[op.id] == nil then
       count = count + 1
     end
     one.by, entries[op.id], stamps[op.id], written = by, one, now, true
     longest = math.max(longest, lasts)
-    redis.call('HSET', hash, op.id, string.format('%.0f %.0f %s', now, now + lasts, cjson.encode(one)))
+    redis.call('HSET', hash, op.id, written_as(one, now, now + lasts))
   end
 end
 
@@ -144,8 +154,8 @@ for id, noted in pairs(stamps) do
     local theirs = leased(one) and not ours(one.holder)
     told[#told + 1] = {
       id, one.phase or '', math.max(0, now - (one.at or now)), math.max(0, now - (one.since or now)),
-      left(one.open, one.open_of), one.trips or 0, one.silent or 0, one.recovered or 0,
-      left(one.cool, one.cool_of), theirs and left(one.lease, one.lease_of) or 0
+      left(one.open), one.trips or 0, one.silent or 0, one.recovered or 0,
+      left(one.cool), theirs and left(one.lease) or 0
     }
   end
 end

@@ -126,8 +126,8 @@ class Answer:
 class Link(Protocol):
     """How a worker reaches the others. Nothing here raises."""
 
-    async def ask(self, said: Mapping[str, Any], *, within_s: float, telling: bool) -> Answer | None:
-        """One exchange; None: no answer came. `telling`: so long a silence says that nobody is there."""
+    async def ask(self, said: Mapping[str, Any], *, within_s: float) -> Answer | None:
+        """One exchange; None: no answer came within that time."""
         ...
 
     def may_ask(self) -> bool:
@@ -173,8 +173,8 @@ class RedisLink:
         self._tls = ssl.create_default_context() if place.tls else None
         self._client = client
         self._script: Any = Script(script=SCRIPT)
-        # In braces: of a cluster, all of it is in one place.
-        self._hash = f"ogw:{{{place.namespace}}}:circuits"
+        # In braces: of a cluster, all of it is in one place. The number is that of what stands in it.
+        self._hash = f"ogw:{{{place.namespace}}}:circuits:1"
         self._lost = False
         self._again_s = float("-inf")
         self.asked = 0
@@ -183,13 +183,13 @@ class RedisLink:
     def may_ask(self) -> bool:
         return not self._lost or not 0 < self._again_s - anyio.current_time() <= AGAIN_S
 
-    async def ask(self, said: Mapping[str, Any], *, within_s: float, telling: bool) -> Answer | None:
+    async def ask(self, said: Mapping[str, Any], *, within_s: float) -> Answer | None:
         if self._lost:
             self._again_s = anyio.current_time() + AGAIN_S  # the others do not wait to see what comes of it
         self.asked += 1
         token = _ASKING.set(True)
         answer: Answer | None = None
-        cause = "timeout" if telling else None
+        cause = "timeout"
         try:
             with anyio.move_on_after(within_s):
                 try:
@@ -202,7 +202,7 @@ class RedisLink:
             _ASKING.reset(token)
         if answer is not None:
             self._back()
-        elif cause is not None:
+        else:
             self._gone(cause)
         return answer
 

@@ -29,8 +29,8 @@ from .redis import Answer, Link
 PATIENCE_S = 0.05
 """For so long a request waits for the others, in all."""
 
-LEAST_S = 0.01
-"""With less than this left it does not begin to."""
+LEAST_SHARE = 0.5
+"""With less than this of it left it does not begin to: the silence of a moment says nothing."""
 
 EVERY_S = 1.0
 """What others say is asked for so often."""
@@ -161,7 +161,8 @@ class SharedCircuits:
         `keys`: whose news it is for; once somebody else has taken them along, there is nothing left to do.
         """
         patience = _PATIENCE.get() or _Patience(PATIENCE_S)
-        if patience.left_s < LEAST_S:
+        least_s = PATIENCE_S * LEAST_SHARE
+        if patience.left_s < least_s:
             return False
         began_s = anyio.current_time()
         try:
@@ -174,12 +175,11 @@ class SharedCircuits:
             try:
                 left_s = patience.left_s - (anyio.current_time() - began_s)
                 taken_along = keys and not any(key in self._pending for key in keys)
-                if left_s < LEAST_S or taken_along or not self._link.may_ask():
+                if left_s < least_s or taken_along or not self._link.may_ask():
                     return False
                 batch = dict(list(self._pending.items())[-AT_ONCE:])
                 said = self._said(batch, self._passed(now_s, began_s))
-                # The silence of a moment tells nothing.
-                answer = await self._link.ask(said, within_s=left_s, telling=left_s >= 0.8 * PATIENCE_S)
+                answer = await self._link.ask(said, within_s=left_s)
                 if answer is not None:
                     self._heard(answer, batch, self._passed(now_s, began_s))
                 return answer is not None

@@ -1,0 +1,158 @@
+"""A real redis-server for tests: on a free port of loopback and a socket, without a file, gone at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+MISSING = "redis-server is missing, and these tests talk to a real one: apt-get install redis-server"
+
+
+class RedisServer:
+    """`url` of its port, `socket_url` of its socket. What tests ask of it themselves goes through `ask`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, path: Path) -> None:
+        self.process = process
+        self.port = port
+        self.path = path
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def socket_url(self) -> str:
+        return f"unix://{self.path}"
+
+    def ask(self, *words: str | int) -> Any:
+        """One command, and its answer: a string, a number, a list, None; an error is a string with a minus."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(self.path))
+            parts = [str(word).encode() for word in words]
+            said = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+            connection.sendall(b"*%d\r\n%s" % (len(parts), said))
+            with connection.makefile("rb") as answer:
+                return _read(answer)
+
+    def fields(self, namespace: str = "default") -> dict[str, str]:
+        flat = self.ask("HGETALL", f"ogw:{{{namespace}}}:circuits:1")
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def calls(self) -> int:
+        """How often the script was run."""
+        stats = self.ask("INFO", "commandstats")
+        lines = [line for line in stats.splitlines() if line.startswith(("cmdstat_evalsha:", "cmdstat_eval:"))]
+        return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines)
+
+    def pause(self) -> None:
+        """It is still there, and takes connections, and says nothing."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        # A signal is on its way for a moment.
+        os.waitpid(self.process.pid, os.WUNTRACED)
+
+    def go_on(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def _read(answer: Any) -> Any:
+    line = answer.readline().rstrip(b"\r\n")
+    kind, rest = line[:1], line[1:].decode()
+    match kind:
+        case b"+":
+            return rest
+        case b"-":
+            return f"-{rest}"
+        case b":":
+            return int(rest)
+        case b"$":
+            return None if rest == "-1" else answer.read(int(rest) + 2)[:-2].decode()
+        case b"*":
+            return None if rest == "-1" else [_read(answer) for _ in range(int(rest))]
+    raise AssertionError(line)
+
+
+@contextmanager
+def redis_server(*settings: str) -> Iterator[RedisServer]:
+    """Ready when it is yielded."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise AssertionError(MISSING)
+    with tempfile.TemporaryDirectory(prefix="ogw-") as folder:
+        server = _started(program, Path(folder), settings)
+        try:
+            yield server
+        finally:
+            server.stop()
+            assert server.process.stdout is not None
+            server.process.stdout.close()
+
+
+def _started(program: str, folder: Path, settings: tuple[str, ...]) -> RedisServer:
+    said = ""
+    for _ in range(5):  # somebody may be quicker to take the port
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [program, "--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(folder / "s")]
+        command += ["--save", "", "--appendonly", "no", "--dir", str(folder), "--daemonize", "no", *settings]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert process.stdout is not None
+        for line in process.stdout:
+            said += line.decode(errors="replace")
+            if b"eady to accept connections" in line:
+                return RedisServer(process, port, folder / "s")
+        process.wait()
+        process.stdout.close()
+    raise AssertionError(f"redis-server does not start:\n{said}")
+
+
+class Slow:
+    """Between a caller and the server: what the server says arrives `delay_s` later."""
+
+    def __init__(self, server: RedisServer, delay_s: float) -> None:
+        self.server = server
+        self.delay_s = delay_s
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+        self.port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        task_status.started()
+        async with listener:
+            await listener.serve(self._pass_on)
+
+    async def _pass_on(self, caller: anyio.abc.SocketStream) -> None:
+        async with caller, await anyio.connect_unix(str(self.server.path)) as redis:
+
+            async def answer() -> None:
+                async for data in redis:
+                    await anyio.sleep(self.delay_s)
+                    await caller.send(data)
+
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(answer)
+                    async for data in caller:
+                        await redis.send(data)
+                    group.cancel_scope.cancel()
+            except* (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass
