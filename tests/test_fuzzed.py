@@ -179,6 +179,13 @@ PROPERTIES = {
         "Catalogue": "rules/test_properties.py::test_a_plan_asks_whom_it_may_as_it_was_told_or_is_refused",
         "make_plan": "rules/test_properties.py::test_a_plan_asks_whom_it_may_as_it_was_told_or_is_refused",
     },
+    "_rules.shared": {
+        **dict.fromkeys(["Word", "News"], VALUE),
+        "news": "rules/test_shared.py::test_what_is_no_news_changes_nothing_that_could_be_said",
+        "word_of": "rules/test_shared.py::test_whoever_knew_nothing_is_as_well_told_as_whoever_saw_it",
+        "aged": "rules/test_shared.py::test_a_word_ages_as_what_it_says_does",
+        "heard": "rules/test_shared.py::test_nothing_gets_longer_by_a_word_than_it_could_have_got_here",
+    },
     "_rules.shares": {
         "Share": VALUE,
         "Shares": "rules/test_properties.py::test_a_share_is_some_time_within_the_total_and_leaves_some_to_others",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 
 import anyio
 
+HASH = "ogw:{default}:circuits:1"
 MISSING = "redis-server is missing, and these tests talk to a real one: apt-get install redis-server"
 
 
@@ -45,8 +47,17 @@ class RedisServer:
             with connection.makefile("rb") as answer:
                 return _read(answer)
 
-    def fields(self, namespace: str = "default") -> dict[str, str]:
-        flat = self.ask("HGETALL", f"ogw:{{{namespace}}}:circuits:1")
+    def clock_jumps(self, seconds: float) -> None:
+        """Its clock is set: all that it has noted lies so much further back, or ahead."""
+        by_ms = round(seconds * 1000)
+        for name, value in self.fields().items():
+            noted, dies, rest = value.split(" ", 2)
+            said = json.loads(rest)
+            said |= {stamp: said[stamp] - by_ms for stamp in ("at", "since", "open", "cool", "lease") if stamp in said}
+            self.ask("HSET", HASH, name, f"{int(noted) - by_ms} {int(dies) - by_ms} {json.dumps(said)}")
+
+    def fields(self, name: str = HASH) -> dict[str, str]:
+        flat = self.ask("HGETALL", name)
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
     def calls(self) -> int:

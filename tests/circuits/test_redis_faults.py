@@ -15,7 +15,7 @@ from ogw_asgi.circuits import shared
 from ogw_asgi.circuits.redis import AGAIN_S
 from ogw_asgi.testing import chat, error
 
-from .redis_server import RedisServer, Slow, redis_server
+from .redis_server import HASH, RedisServer, Slow, redis_server
 from .workers import Worker, worker
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ BREAKING: dict[str, Callable[[RedisServer], None]] = {
     "password": command("CONFIG", "SET", "requirepass", "c4n4ry"),
     "full": command("CONFIG", "SET", "maxmemory", "1"),
     "a replica": command("REPLICAOF", "127.0.0.1", 1),
-    "another's": command("SET", "ogw:{default}:circuits:1", "x"),
+    "another's": command("SET", HASH, "x"),
 }
 
 

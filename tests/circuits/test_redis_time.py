@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,6 @@ from .workers import Clock, worker
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patient")]
 
 LONG = Breaker(failures=1, open_s=60, open_max_s=60)
-KEY = "ogw:{default}:circuits:1"
 
 
 @pytest.fixture
@@ -32,18 +30,6 @@ def clock() -> Clock:
 @pytest.fixture
 def anyio_backend(clock: Clock) -> Any:
     return clock.backend
-
-
-def redis_clock_jumps(server: RedisServer, seconds: float) -> None:
-    """Its clock is set: all that it has noted lies that much further back; or ahead."""
-    for name, value in server.fields().items():
-        noted, dies, rest = value.split(" ", 2)
-        said = json.loads(rest)
-        for stamp in ("at", "since", "open", "cool", "lease"):
-            if stamp in said:
-                said[stamp] -= round(seconds * 1000)
-        shifted = [str(int(stamp) - round(seconds * 1000)) for stamp in (noted, dies)]
-        server.ask("HSET", KEY, name, " ".join([*shifted, json.dumps(said)]))
 
 
 async def test_what_others_find_out_is_heard_within_a_second(server: RedisServer, clock: Clock) -> None:
@@ -59,7 +45,7 @@ async def test_one_worker_probes_and_both_are_glad(server: RedisServer, clock: C
     async with worker(server.url, error(500), chat("from a")) as one, worker(server.url, chat("from a")) as two:
         assert [await one.ask(), await two.ask()] == ["b", "b"]
         clock.jump(6.3)
-        redis_clock_jumps(server, 6.3)
+        server.clock_jumps(6.3)
         assert [await one.ask(), await one.ask()] == ["a", "a"], "two probes that succeed close it"
         assert one.changes == ["open", "half_open", "closed"]
         clock.jump(1.1)
@@ -78,7 +64,7 @@ async def test_of_two_workers_at_once_one_has_the_probe_and_the_other_asks_someb
     async with worker(server.url, error(500), back) as one, worker(server.url, chat("from a")) as two:
         assert [await one.ask(), await two.ask()] == ["b", "b"]
         clock.jump(6.3)
-        redis_clock_jumps(server, 6.3)
+        server.clock_jumps(6.3)
         await two.ask("b")  # two has heard that nobody probes, and will not hear anything for a second
         async with anyio.create_task_group() as group:
             group.start_soon(one.ask, "a")
@@ -113,14 +99,14 @@ async def test_the_lease_of_a_worker_that_says_nothing_more_runs_out(server: Red
     async with worker(server.url, error(500), hang()) as one, worker(server.url, chat("from a")) as two:
         assert [await one.ask(), await two.ask()] == ["b", "b"]
         clock.jump(6.3)
-        redis_clock_jumps(server, 6.3)
+        server.clock_jumps(6.3)
         async with anyio.create_task_group() as group:
             group.start_soon(one.ask)
             await one.a.wait_for_requests(2)
             clock.jump(1.1)
             assert [await two.ask(), two.calls] == ["b", 0]
             clock.jump(40)
-            redis_clock_jumps(server, 40)
+            server.clock_jumps(40)
             assert [await two.ask(), two.calls] == ["a", 1]
             group.cancel_scope.cancel()
 
@@ -133,7 +119,7 @@ async def test_the_clock_of_redis_moves_no_breaker_and_no_cooldown(
     async with worker(server.url, error(500)) as one, worker(server.url, chat("from a")) as two:
         assert [await one.ask(), await two.ask()] == ["b", "b"]
         (before,) = await two.store.read([("a", "some-model")], anyio.current_time())
-        redis_clock_jumps(server, 3600 * hours)
+        server.clock_jumps(3600 * hours)
         clock.jump(1.1)
         assert [await one.ask(), await two.ask(), two.calls] == ["b", "b", 0]
         (after,) = await two.store.read([("a", "some-model")], anyio.current_time())
@@ -141,7 +127,7 @@ async def test_the_clock_of_redis_moves_no_breaker_and_no_cooldown(
         assert after.since_s + after.open_s <= before.since_s + before.open_s + 1.2
         # And they go on hearing each other.
         clock.jump(6.3)
-        redis_clock_jumps(server, 6.3)
+        server.clock_jumps(6.3)
         assert [await two.ask(), await two.ask()] == ["a", "a"]
         clock.jump(1.1)
         assert await one.ask() == "b", "its own a still fails"

@@ -55,5 +55,5 @@ async def test_workers_that_have_but_the_names_of_their_providers_in_common_do_n
             assert await two.ask() == "a"
         async with worker(f"{server.url}?namespace=red", chat("from a")) as three:
             assert await three.ask() == "b"
-    assert server.fields("red")
-    assert not server.fields("blue")
+    assert server.fields("ogw:{red}:circuits:1")
+    assert not server.fields("ogw:{blue}:circuits:1")

@@ -108,6 +108,22 @@ def test_an_attempt_that_was_not_made_for_want_of_a_retry_has_not_used_the_free_
     assert not asked(driver, standings).extra
 
 
+def test_who_was_outdone_in_a_probe_is_asked_after_the_others_and_for_no_other_probe() -> None:
+    driver = drive("abc")
+    standings = Standings(a=PROBE)
+    step = asked(driver, standings)
+    assert (step.target, step.standing.state) == (A, "probe")
+    driver.machine.put_back(step)
+    assert order(driver, standings) == "bca", "whatever its circuit says by now"
+
+
+def test_who_was_outdone_in_a_probe_still_makes_the_first_attempt_where_there_is_nobody_else() -> None:
+    driver = drive("a")
+    driver.machine.put_back(asked(driver, Standings(a=PROBE)))
+    step = asked(driver, Standings(a=PROBE))
+    assert (step.target, step.standing.state, step.extra) == (A, "wait", False)
+
+
 @pytest.mark.parametrize(
     ("first_chunk_s", "total_s", "letters"),
     [
