@@ -70,6 +70,7 @@ async def everybody(one: Worker) -> None:
     assert answers == ["b"] * (CALLERS + 5)
 
 
+@pytest.mark.contract("4.shared.answered")
 @pytest.mark.fault("P04")
 @pytest.mark.parametrize("fault", BREAKING)
 async def test_whatever_redis_does_every_caller_is_answered_and_one_line_says_so(
@@ -150,6 +151,7 @@ async def test_a_caller_who_leaves_while_redis_is_waited_for_is_gone_at_once_and
         assert (one.link.asked, lines(caplog)) == (2, [])
 
 
+@pytest.mark.contract("4.shared.patience")
 async def test_a_request_waits_for_redis_no_longer_in_all_than_it_may(server: RedisServer) -> None:
     """Each exchange takes three fifths of that, so there is one for each request, though there is much to say."""
     async with anyio.create_task_group() as group:

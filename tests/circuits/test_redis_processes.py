@@ -86,6 +86,7 @@ async def test_two_processes_learn_of_a_dead_provider_from_each_other(server: Re
         assert len(a.requests) == 1
 
 
+@pytest.mark.contract("4.shared.lease")
 @pytest.mark.fault("P03")
 async def test_when_a_worker_is_killed_that_holds_the_probe_another_one_probes_after_a_while(
     server: RedisServer,

@@ -32,6 +32,7 @@ def anyio_backend(clock: Clock) -> Any:
     return clock.backend
 
 
+@pytest.mark.contract("4.shared.heard")
 async def test_what_others_find_out_is_heard_within_a_second(server: RedisServer, clock: Clock) -> None:
     async with worker(server.url, error(500)) as one, worker(server.url, chat("from a")) as two:
         assert await two.ask() == "a"
@@ -41,6 +42,7 @@ async def test_what_others_find_out_is_heard_within_a_second(server: RedisServer
         assert two.calls == 1
 
 
+@pytest.mark.contract("4.shared.heard")
 async def test_one_worker_probes_and_both_are_glad(server: RedisServer, clock: Clock) -> None:
     async with worker(server.url, error(500), chat("from a")) as one, worker(server.url, chat("from a")) as two:
         assert [await one.ask(), await two.ask()] == ["b", "b"]
@@ -56,6 +58,7 @@ async def test_one_worker_probes_and_both_are_glad(server: RedisServer, clock: C
         assert two.changes == ["open", "closed"]
 
 
+@pytest.mark.contract("4.shared.probe", "4.breaker.first")
 async def test_of_two_workers_at_once_one_has_the_probe_and_the_other_asks_somebody_else(
     server: RedisServer, clock: Clock
 ) -> None:
@@ -76,6 +79,7 @@ async def test_of_two_workers_at_once_one_has_the_probe_and_the_other_asks_someb
             gate.set()
 
 
+@pytest.mark.contract("4.breaker.wakes", "4.shared.heard")
 async def test_whoever_waits_at_a_provider_moves_on_when_another_worker_finds_it_dead(
     server: RedisServer, clock: Clock
 ) -> None:
@@ -94,6 +98,7 @@ async def test_whoever_waits_at_a_provider_moves_on_when_another_worker_finds_it
         assert answers == ["b"]
 
 
+@pytest.mark.contract("4.shared.lease")
 @pytest.mark.fault("P03")
 async def test_the_lease_of_a_worker_that_says_nothing_more_runs_out(server: RedisServer, clock: Clock) -> None:
     async with worker(server.url, error(500), hang()) as one, worker(server.url, chat("from a")) as two:
@@ -111,6 +116,7 @@ async def test_the_lease_of_a_worker_that_says_nothing_more_runs_out(server: Red
             group.cancel_scope.cancel()
 
 
+@pytest.mark.contract("4.shared.clock")
 @pytest.mark.fault("P05")
 @pytest.mark.parametrize("hours", [1, -1], ids=["an hour on", "an hour back"])
 async def test_the_clock_of_redis_moves_no_breaker_and_no_cooldown(
@@ -143,6 +149,7 @@ CURES: dict[str, Callable[[RedisServer], None]] = {
 }
 
 
+@pytest.mark.contract("4.shared.answered")
 @pytest.mark.fault("P04")
 @pytest.mark.parametrize("fault", CURES)
 async def test_after_five_seconds_one_asks_and_when_redis_is_back_it_hears_what_it_has_missed(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import anyio
 import pytest
 
+from ogw_asgi._rules.circuit import Failed
 from ogw_asgi.testing import chat, error
+from tests.canaries import canary
 
 from .redis_server import RedisServer
 from .workers import worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patient")]
 
+ROOT = Path(__file__).parents[2]
 LIMITED = error(429, headers=[("retry-after", "60")])
 
 
@@ -57,3 +64,27 @@ async def test_workers_that_have_but_the_names_of_their_providers_in_common_do_n
             assert await three.ask() == "b"
     assert server.fields("ogw:{red}:circuits:1")
     assert not server.fields("ogw:{blue}:circuits:1")
+
+
+async def test_what_stands_in_redis_names_no_model_no_endpoint_and_no_principal(server: RedisServer) -> None:
+    async with worker(server.url, error(500)) as one:
+        await one.ask()
+        key = ("vllm", "http://gpu-7.internal:8000", "ada", "secret-model")
+        await one.store.apply([(key, Failed(1, for_s=60.0))], anyio.current_time())
+    fields = server.fields()
+    assert {name.split(":")[0] for name in fields} == {"a", "vllm"}
+    assert all(re.fullmatch(r"(a|vllm):[0-9a-f]{32}", name) for name in fields)
+    for word in ("some-model", "gpu-7", "ada", "secret-model", "a.test"):
+        assert word not in str(fields)
+
+
+async def test_a_user_with_the_rights_that_security_md_names_and_no_others_is_enough(server: RedisServer) -> None:
+    rights = re.search(r"`(\+hello[^`]+)` on `([^`]+)`", (ROOT / "SECURITY.md").read_text())
+    assert rights is not None
+    password = canary("redis")
+    rules = ["reset", "on", f">{password}", f"~{rights[2]}", *rights[1].split()]
+    assert server.ask("ACL", "SETUSER", "ogw", *rules) == "OK"
+    assert server.ask("SCRIPT", "FLUSH") == "OK"
+    url = f"redis://ogw:{password}@127.0.0.1:{server.port}/1"
+    async with worker(url, error(500)) as one, worker(url, chat("from a")) as two:
+        assert [await one.ask(), await two.ask(), two.calls] == ["b", "b", 0]
