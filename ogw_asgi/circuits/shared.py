@@ -125,15 +125,17 @@ class SharedCircuits:
         now_s = self._not_before(now_s)
         changes = list(await self._memory.apply(events, now_s))  # which never waits
         told = False
+        claims: dict[Key, int] = {}
         for (key, event), (before, after) in zip(events, changes, strict=True):
             if before is after or not (changed := news(before, after)):
                 continue
             told = True
             self._note(key, now_s if changed.phase else None)
             if isinstance(event, Admitted) and after.lease is not None and after.lease.ticket == event.ticket:
-                self._claims[key] = event.ticket
+                claims[key] = event.ticket
         if not told:
             return changes
+        self._claims |= claims
         keys = {key: index for index, (key, _) in enumerate(events)}
         for key in keys:
             self._answered_for[key] = self._answered_for.get(key, 0) + 1
@@ -142,7 +144,8 @@ class SharedCircuits:
                 await self._exchange(now_s, keys)
         finally:
             for key in keys:
-                self._claims.pop(key, None)
+                if key in claims and self._claims.get(key) == claims[key]:
+                    del self._claims[key]
                 self._answered_for[key] -= 1
                 if not self._answered_for[key]:
                     del self._answered_for[key]
@@ -223,11 +226,14 @@ class SharedCircuits:
         self._after_ms = max(0, answer.now_ms - OVERLAP_MS)
         self._due_s = now_s + EVERY_S
         for key, pending in batch.items():
-            if self._pending.get(key) is pending:
-                del self._pending[key]
-            ticket = self._claims.pop(key, None)
+            said = self._pending.get(key) is pending
+            ticket = self._claims.get(key)
             if ticket is not None and self._holder(ticket) in answer.taken:
                 self._memory.put(key, transition(self._memory.look(key), Released(ticket), now_s, self._breaker))
+                del self._claims[key]
+            if said:  # and nothing came on top of it meanwhile, such as another claim
+                del self._pending[key]
+                self._claims.pop(key, None)
         for name, word in answer.told:
             known = self._keys.get(name)
             if known is None:

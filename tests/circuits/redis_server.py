@@ -98,13 +98,13 @@ def _read(answer: Any) -> Any:
 
 
 @contextmanager
-def redis_server(*settings: str) -> Iterator[RedisServer]:
-    """Ready when it is yielded."""
+def redis_server(*settings: str, tls: bool = False) -> Iterator[RedisServer]:
+    """Ready when it is yielded. `tls`: that is what its port speaks, with the certificate of `settings`."""
     program = shutil.which("redis-server")
     if program is None:
         raise AssertionError(MISSING)
     with tempfile.TemporaryDirectory(prefix="ogw-") as folder:
-        server = _started(program, Path(folder), settings)
+        server = _started(program, Path(folder), settings, tls=tls)
         try:
             yield server
         finally:
@@ -113,13 +113,14 @@ def redis_server(*settings: str) -> Iterator[RedisServer]:
             server.process.stdout.close()
 
 
-def _started(program: str, folder: Path, settings: tuple[str, ...]) -> RedisServer:
+def _started(program: str, folder: Path, settings: tuple[str, ...], *, tls: bool) -> RedisServer:
     said = ""
     for _ in range(5):  # somebody may be quicker to take the port
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        command = [program, "--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(folder / "s")]
+        ports = ["--port", "0", "--tls-port", str(port)] if tls else ["--port", str(port)]
+        command = [program, "--bind", "127.0.0.1", *ports, "--unixsocket", str(folder / "s")]
         command += ["--save", "", "--appendonly", "no", "--dir", str(folder), "--daemonize", "no", *settings]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert process.stdout is not None

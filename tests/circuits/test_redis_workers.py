@@ -7,12 +7,13 @@ from pathlib import Path
 
 import anyio
 import pytest
+import trustme
 
 from ogw_asgi._rules.circuit import Failed
 from ogw_asgi.testing import chat, error
 from tests.canaries import canary
 
-from .redis_server import RedisServer
+from .redis_server import RedisServer, redis_server
 from .workers import worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patient")]
@@ -64,6 +65,37 @@ async def test_workers_that_have_but_the_names_of_their_providers_in_common_do_n
             assert await three.ask() == "b"
     assert server.fields("ogw:{red}:circuits:1")
     assert not server.fields("ogw:{blue}:circuits:1")
+
+
+AUTHORITY = trustme.CA()
+
+
+@pytest.mark.parametrize(
+    ("certificate", "shared"),
+    [
+        (AUTHORITY.issue_cert("localhost"), True),
+        (AUTHORITY.issue_cert("other.test"), False),
+        (trustme.CA().issue_cert("localhost"), False),
+    ],
+    ids=["good", "wrong name", "unknown authority"],
+)
+async def test_over_tls_the_name_is_verified(
+    certificate: trustme.LeafCert,
+    shared: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    authority, own = tmp_path / "ca.pem", tmp_path / "own.pem"
+    AUTHORITY.cert_pem.write_to_path(authority)
+    certificate.private_key_and_cert_chain_pem.write_to_path(own)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    files = ("--tls-cert-file", str(own), "--tls-key-file", str(own), "--tls-ca-cert-file", str(authority))
+    with redis_server(*files, "--tls-auth-clients", "no", tls=True) as server:
+        url = f"rediss://localhost:{server.port}"
+        async with worker(url, error(500)) as one, worker(url, chat("from a")) as two:
+            assert [await one.ask(), await two.ask()] == ["b", "b" if shared else "a"]
+            assert ("redis_lost cause=SSLCertVerificationError" in caplog.text) is not shared
 
 
 async def test_what_stands_in_redis_names_no_model_no_endpoint_and_no_principal(server: RedisServer) -> None:
