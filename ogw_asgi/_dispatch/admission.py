@@ -141,12 +141,12 @@ class Admission:
             # An answer may take its ten minutes; others need not wait so long for their turn to find out.
             event = Admitted(permit.ticket, min(limit_s, self.timeouts.first_chunk_s) + LEASE_EXTRA_S)
             try:
-                states = await self._apply([(scope.origin, event), (scope.model, event)], now_s)
+                changes = await self._apply([(scope.origin, event), (scope.model, event)], now_s)
             except BaseException:  # a task's own cancel() goes through a store's shield
                 released = Released(permit.ticket)
                 await self._apply([(scope.origin, released), (scope.model, released)], now_s)
                 raise
-            if any(not _is_held(state, permit.ticket) for state in states):
+            if not all(_is_held(after, permit.ticket) for _, after in changes):
                 released = Released(permit.ticket)
                 await self._apply([(scope.origin, released), (scope.model, released)], now_s)
                 return TAKEN
@@ -185,12 +185,11 @@ class Admission:
         """A stream broke after its first chunk, which had counted as a success."""
         await self._apply([(scope.model, Failed(random.getrandbits(63), broke=True))], now_s)
 
-    def changed(self, key: Key, before: Circuit, after: Circuit) -> None:
-        """Let those know whom it concerns that a circuit has come to another phase, here or by what others say."""
-        if before.phase != after.phase:
-            self.observers.tell(lambda: CircuitChanged(key[0], model_of(key), after.phase, _open_ms(after)))
-            if after.phase == "open":
-                self._wake(key)
+    def changed(self, key: Key, circuit: Circuit) -> None:
+        """A circuit has come to another phase, here or by what others say: let those know whom it concerns."""
+        self.observers.tell(lambda: CircuitChanged(key[0], model_of(key), circuit.phase, _open_ms(circuit)))
+        if circuit.phase == "open":
+            self._wake(key)
 
     # --- hedges ---
 
@@ -247,12 +246,13 @@ class Admission:
             late = [(scope.model, Late(permit.ticket, permit.started_s)) for permit in overdue]
             await self._apply(late, now_s)
 
-    async def _apply(self, events: Sequence[tuple[Key, Event]], now_s: float) -> Sequence[Circuit]:
-        """Apply events to the circuits of one target; their states then."""
+    async def _apply(self, events: Sequence[tuple[Key, Event]], now_s: float) -> Sequence[tuple[Circuit, Circuit]]:
+        """Apply events to the circuits of one target, and let those know whom a change concerns."""
         changes = await self.store.apply(events, now_s)
         for (key, _), (before, after) in zip(events, changes, strict=True):
-            self.changed(key, before, after)
-        return [after for _, after in changes]
+            if before.phase != after.phase:
+                self.changed(key, after)
+        return changes
 
     def _wake(self, opened: Key) -> None:
         behind = [

@@ -66,8 +66,8 @@ class _Pending:
 class SharedCircuits:
     """A `CircuitStore`. `places`: where each provider is, so that those which have but their name in common never meet.
 
-    `on_heard` is told, between two steps of the event loop, of each circuit that changed by what others said, with its
-    states before and after; for what `apply` gives back, it is not.
+    `on_heard` is told, between two steps of the event loop, of each circuit that came to another phase by what others
+    said; but for what `apply` gives back.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class SharedCircuits:
         *,
         places: Mapping[str, str],
         longest_lease_s: float,
-        on_heard: Callable[[Key, Circuit, Circuit], None] | None = None,
+        on_heard: Callable[[Key, Circuit], None] | None = None,
     ) -> None:
         self.on_heard = on_heard
         self._memory = memory
@@ -256,7 +256,7 @@ class SharedCircuits:
             return
         self._memory.put(key, after)
         if before.phase != after.phase and key not in self._answered_for and self.on_heard is not None:
-            self.on_heard(key, before, after)
+            self.on_heard(key, after)
 
     def _note(self, key: Key, changed_s: float | None) -> None:
         old = self._pending.get(key)
