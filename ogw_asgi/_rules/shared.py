@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .._values import Breaker
-from .circuit import JITTER, Circuit, Lease, anchored
+from .circuit import JITTER, RECOVERED, Circuit, Lease, anchored
 from .cooldown import LONGEST_S
 
 ELSEWHERE = -1
@@ -136,6 +136,8 @@ def heard(state: Circuit, word: Word, now_s: float, breaker: Breaker, *, longest
         trips=max(trips, 1),
         open_s=now_s - since_s + left_s if word.phase == "open" else now_s - since_s,
         silent=word.silent,
+        # One less than closes it: to close is a change of phase, which is said in so many words.
+        recovered=min(max(word.recovered, 0), RECOVERED - 1),
         cooling_until_s=state.cooling_until_s,
     )
     if word.phase == "open":
@@ -144,8 +146,7 @@ def heard(state: Circuit, word: Word, now_s: float, breaker: Breaker, *, longest
     lease = Lease(ELSEWHERE, now_s + leased_s) if leased_s > 0 else None
     if state.lease is not None and state.lease.ticket != ELSEWHERE and now_s < state.lease.until_s:
         lease = state.lease  # it was given away here while others could not be asked
-    # One less than closes it: to close is a change of phase, which is said in so many words.
-    return replace(learned, recovered=1 if word.recovered > 0 else 0, lease=lease)
+    return replace(learned, lease=lease)
 
 
 def _bounded(value_s: float, most_s: float) -> float:

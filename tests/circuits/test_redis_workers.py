@@ -9,7 +9,8 @@ import anyio
 import pytest
 import trustme
 
-from ogw_asgi._rules.circuit import Failed
+from ogw_asgi import Gateway, OpenAI
+from ogw_asgi._rules.circuit import Event, Failed
 from ogw_asgi.testing import chat, error
 from tests.canaries import canary
 
@@ -54,6 +55,23 @@ async def test_what_goes_well_is_nobody_elses_business(server: RedisServer) -> N
             assert await one.ask() == "a"
         assert one.link.asked == server.calls() <= 3, "once a second, and no oftener"
         assert server.fields() == {}
+        assert server.ask("CLIENT", "LIST").count("\n") == 1, "nobody is connected but whoever asks this"
+
+
+def test_a_gateway_that_is_used_from_one_loop_after_the_other_hears_in_each(server: RedisServer) -> None:
+    gateway = Gateway(providers=[OpenAI(api_key=canary("openai"))], redis_url=server.url)
+
+    async def phase(*events: Event) -> str:
+        async with gateway:
+            assert gateway._opened is not None
+            store = gateway._opened.dispatcher.circuits.store
+            await store.apply([(("openai",), event) for event in events], anyio.current_time())
+            (circuit,) = await store.read([("openai",)], anyio.current_time())
+            return circuit.phase
+
+    assert anyio.run(phase, Failed(1, for_s=60.0), backend="asyncio") == "open"
+    assert anyio.run(phase, backend="trio") == "open"
+    assert anyio.run(phase, backend="asyncio") == "open"
 
 
 async def test_workers_that_have_but_the_names_of_their_providers_in_common_do_not_meet(server: RedisServer) -> None:
