@@ -86,6 +86,8 @@ class Failover:
         """Of the steps at targets that should wait or be probed, the places in the order of asking."""
         self._outdone: tuple[Target, ...] = ()
         """Targets whose probe somebody else has got: it is not asked for a second time."""
+        self._paid: tuple[Target, ...] = ()
+        """Those of them for which the budget has been drawn on."""
         self._asked_again: tuple[int, ...] = ()
         """Positions that are offered once more, at once."""
 
@@ -135,7 +137,7 @@ class Failover:
             self._repeats = self._repeats + 1 if choice.repeat else 0
             self._tried += (target,)
             self._asked += 1
-            extra = self._is_extra(choice.standing)
+            extra = self._is_extra(choice.standing) and target not in self._paid
             if choice.standing.state != "ready":
                 self._at_trouble += (self._asked,)
             step = Try(
@@ -208,6 +210,8 @@ class Failover:
         last = len(self._tried) - 1 - self._tried[::-1].index(step.target)
         self._tried = (*self._tried[:last], *self._tried[last + 1 :])
         self._outdone += (step.target,)
+        if step.extra:
+            self._paid += (step.target,)
 
     def abandon(self, step: Try, outcome: Outcome, *, sent: bool) -> None:
         """It was cancelled because another attempt decided the request; it says nothing of its target."""
