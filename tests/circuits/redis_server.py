@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -61,10 +62,11 @@ class RedisServer:
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
     def calls(self) -> int:
-        """How often the script was run."""
-        stats = self.ask("INFO", "commandstats")
-        lines = [line for line in stats.splitlines() if line.startswith(("cmdstat_evalsha:", "cmdstat_eval:"))]
-        return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines)
+        """How often the script was run; that it is not there yet is no run."""
+        (stats,) = re.findall(
+            r"^cmdstat_evalsha:calls=(\d+),.*failed_calls=(\d+)", self.ask("INFO", "commandstats"), re.M
+        )
+        return int(stats[0]) - int(stats[1])
 
     def pause(self) -> None:
         """It is still there, and takes connections, and says nothing."""
