@@ -36,7 +36,7 @@ WITHOUT_EXTRAS = """
 import sys
 
 class Blocker:
-    names = {"httpx2", "httptools", "fastapi", "uvicorn", "trio", "xllamacpp", "pydantic", "openai"}
+    names = {"httpx2", "httptools", "fastapi", "uvicorn", "trio", "xllamacpp", "pydantic", "openai", "coredis"}
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.names:
@@ -138,6 +138,17 @@ def test_without_httpx2_its_engine_says_what_to_install() -> None:
 import ogw_asgi
 try:
     ogw_asgi.Gateway(engine="httpx2")
+except ogw_asgi.ConfigurationError as error:
+    print(error)
+""")
+
+
+def test_without_coredis_sharing_says_what_to_install() -> None:
+    assert 'pip install "ogw_asgi[redis]"' in run("""
+Blocker.names = {"coredis"}
+import ogw_asgi
+try:
+    ogw_asgi.Gateway(redis_url="redis://cache")
 except ogw_asgi.ConfigurationError as error:
     print(error)
 """)
