@@ -22,9 +22,18 @@ from ._asgi.app import GatewayApp
 from ._asgi.door import Door
 from ._asgi.explain import GivenBody, GivenHeaders, explain
 from ._asgi.lifespan import serve_lifespan
-from ._assembly import asks_over_tls, by_name, catalogue, describe, endpoint_ssl_context, guards, known_models, listed
+from ._assembly import (
+    admission,
+    asks_over_tls,
+    by_name,
+    catalogue,
+    describe,
+    endpoint_ssl_context,
+    guards,
+    known_models,
+    listed,
+)
 from ._dispatch.account import Unheard
-from ._dispatch.admission import Admission
 from ._dispatch.aside import Aside
 from ._dispatch.clock import fine_clock, loop_id, this_loop
 from ._dispatch.dispatcher import Dispatcher
@@ -35,7 +44,8 @@ from ._values import Breaker, Limits, Principal, StreamBreak, Target, Timeouts
 from ._version import __version__
 from ._wire.masking import Mask
 from .auth.base import Authenticator
-from .circuits.memory import MemoryCircuits
+from .circuits.redis import read_place
+from .circuits.shared import begin_patience
 from .exceptions import ConfigurationError, RequestRejected, shows_no_arguments
 from .explanation import Explanation
 from .providers import Provider
@@ -80,6 +90,9 @@ class Gateway:
             `bearer_tokens`. Without it everybody who reaches the gateway may use it, and a WARNING says so at start-up;
             `allow_anyone` where that is meant.
         sinks: observers of events, besides the log.
+        redis_url: shares breakers and cooldowns with other workers and machines, by way of a Redis (the extra `redis`):
+            `redis://[user:password@]host[:port][/db][?namespace=...]`, `rediss://` for TLS, `unix://` for a socket.
+            Without it, or while it cannot be reached, each worker knows its own.
         engine: `native` where httptools is installed (the extra `fast`), else `httpx2`, else `httpx` (`auto`); or one
             of the three by name. A provider with a `client=` of its own is asked through that client.
 
@@ -102,6 +115,7 @@ class Gateway:
         models: Iterable[str] = (),
         authenticate: Authenticator | None = None,
         sinks: Iterable[Sink] = (),
+        redis_url: str | None = None,
         engine: EngineName = "auto",
     ) -> None:
         self._providers = by_name(providers)
@@ -111,6 +125,7 @@ class Gateway:
         self._on_stream_break = settings.check_stream_break(on_stream_break)
         self._failover_on = settings.check_failover_on(failover_on)
         self.success_status = settings.check_success_status(success_status)
+        self._redis = None if redis_url is None else read_place(redis_url, "redis_url")
         settings.check_engine(engine)
         settings.check_authenticator(authenticate)
         self._engine = choose(engine)
@@ -200,6 +215,8 @@ class Gateway:
 
     async def _dispatcher(self) -> Dispatcher:
         """The dispatcher of the running loop, opened on first use when the life cycle was not wired."""
+        if self._redis is not None:
+            begin_patience()
         opened = self._opened
         if opened is not None and opened.loop == loop_id():
             return opened.dispatcher
@@ -245,7 +262,9 @@ class Gateway:
             transport_for=transport_for,
             slots=Slots(self._limits.concurrency),
             aside=Aside(),
-            circuits=Admission(MemoryCircuits(self._breaker), self._timeouts, self._observers),
+            circuits=admission(
+                self._redis, self._providers, breaker=self._breaker, timeouts=self._timeouts, observers=self._observers
+            ),
             timeouts=self._timeouts,
             limits=self._limits,
             failover_on=self._failover_on,

@@ -192,6 +192,13 @@ PROPERTIES = {
     "_rules.ready": {
         "may_be_tried": "rules/test_ready.py::test_whatever_is_open_its_time_runs_out_and_then_it_is_ready",
     },
+    "_rules.shared": {
+        **dict.fromkeys(["Word", "News"], VALUE),
+        "news": "rules/test_shared.py::test_what_is_no_news_changes_nothing_that_could_be_said",
+        "word_of": "rules/test_shared.py::test_whoever_knew_nothing_is_as_well_told_as_whoever_saw_it",
+        "aged": "rules/test_shared.py::test_a_word_ages_as_what_it_says_does",
+        "heard": "rules/test_shared.py::test_nothing_gets_longer_by_a_word_than_it_could_have_got_here",
+    },
     "_rules.shares": {
         "Share": VALUE,
         "Shares": "rules/test_properties.py::test_a_share_is_some_time_within_the_total_and_leaves_some_to_others",

@@ -37,7 +37,7 @@ import sys
 
 class Blocker:
     names = {"httpx2", "httptools", "fastapi", "uvicorn", "trio", "xllamacpp", "pydantic", "openai", "opentelemetry"}
-    names |= {"prometheus_client"}
+    names |= {"coredis", "prometheus_client"}
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.names:
@@ -150,6 +150,17 @@ def test_without_httpx2_its_engine_says_what_to_install() -> None:
 import ogw_asgi
 try:
     ogw_asgi.Gateway(engine="httpx2")
+except ogw_asgi.ConfigurationError as error:
+    print(error)
+""")
+
+
+def test_without_coredis_sharing_says_what_to_install() -> None:
+    assert 'pip install "ogw_asgi[redis]"' in run("""
+Blocker.names = {"coredis"}
+import ogw_asgi
+try:
+    ogw_asgi.Gateway(redis_url="redis://cache")
 except ogw_asgi.ConfigurationError as error:
     print(error)
 """)

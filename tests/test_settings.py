@@ -393,7 +393,7 @@ async def test_the_environment_asks_for_tokens(value: str, token: str) -> None:
         ({"OGW_MODELS": '{"openai": "gpt-4o"}'}, "ogw_models"),
         ({"OGW_MODELS": '{"nobody": {"a": "b"}}'}, "ogw_models"),
         ({"OGW_MODELS": '{"openai": {"a": 1}}'}, "models"),
-        ({"OGW_REDIS_URL": "redis://:secret@cache"}, "ogw_redis_url"),
+        ({"OGW_REDIS_URL": "http://:secret@cache"}, "ogw_redis_url"),
         ({"OGW_PROVIDERS": "[]"}, "ogw_providers"),
         ({"OGW_PROVIDERS": "[" * 100_000}, "ogw_providers"),
         ({"OGW_PROVIDERS": '{"groq": "https://g.test"}'}, "ogw_providers"),

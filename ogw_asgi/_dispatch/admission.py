@@ -55,6 +55,11 @@ def scope_of(target: Target, principal: str | None) -> Scope:
     return Scope(origin, (*origin, target.model))
 
 
+def model_of(key: Key) -> str | None:
+    """The model that a circuit is of; None: it is an origin's."""
+    return key[-1] if len(key) % 2 == 0 else None
+
+
 @dataclass(slots=True, eq=False)
 class Permit:
     """One attempt that was let through; settled exactly once.
@@ -78,6 +83,13 @@ class Permit:
         """The request goes out: a wait for a slot is not the target's."""
         self.sent = True
         self.started_s = now_s
+
+
+class Taken:
+    """Instead of a permit: the probe that was free when it was looked at is another's by now."""
+
+
+TAKEN = Taken()
 
 
 @dataclass(slots=True)
@@ -108,8 +120,11 @@ class Admission:
 
     async def admit(
         self, scope: Scope, seen: Standing, now_s: float, *, wait_s: float, limit_s: float, extra: bool, stream: bool
-    ) -> Permit | None:
-        """A permit for one attempt that starts in `wait_s` and may then take `limit_s`; None: the budget is spent."""
+    ) -> Permit | Taken | None:
+        """A permit for one attempt that starts in `wait_s` and may then take `limit_s`; None: the budget is spent.
+
+        TAKEN: between the look at the target and this a store was waited for, and somebody else has its probe.
+        """
         if seen.state != "ready" and not await self.store.draw(scope.model, now_s, spend=extra and not seen.recovering):
             return None
         learned_s = self._learned(scope, stream).slow_after_s()
@@ -127,11 +142,15 @@ class Admission:
             # An answer may take its ten minutes; others need not wait so long for their turn to find out.
             event = Admitted(permit.ticket, min(limit_s, self.timeouts.first_chunk_s) + LEASE_EXTRA_S)
             try:
-                await self._apply(scope, [(scope.origin, event), (scope.model, event)], now_s)
+                changes = await self._apply([(scope.origin, event), (scope.model, event)], now_s)
             except BaseException:  # a task's own cancel() goes through a store's shield
                 released = Released(permit.ticket)
-                await self._apply(scope, [(scope.origin, released), (scope.model, released)], now_s)
+                await self._apply([(scope.origin, released), (scope.model, released)], now_s)
                 raise
+            if not all(_is_held(after, permit.ticket) for _, after in changes):
+                released = Released(permit.ticket)
+                await self._apply([(scope.origin, released), (scope.model, released)], now_s)
+                return TAKEN
         self._waiting.setdefault(scope.model, {})[permit.ticket] = permit
         return permit
 
@@ -154,18 +173,26 @@ class Admission:
             events.append((scope.model, Cooled(charge.cools_s)))
         if charge.model == "ok":
             self._learned(scope, permit.stream).add(took_s)
-        await self._apply(scope, events, now_s)
+        await self._apply(events, now_s)
 
     async def outrun(self, permit: Permit, now_s: float) -> None:
         """It was cancelled, for another target has answered; which says something when it had had its second."""
         if self._leave(permit):
             lost = Outrun if now_s - permit.started_s >= PROBE_S else Released
             scope = permit.scope
-            await self._apply(scope, [(key, lost(permit.ticket)) for key in (scope.origin, scope.model)], now_s)
+            await self._apply([(key, lost(permit.ticket)) for key in (scope.origin, scope.model)], now_s)
 
     async def broken(self, scope: Scope, now_s: float) -> None:
         """A stream broke after its first chunk, which had counted as a success."""
-        await self._apply(scope, [(scope.model, Failed(random.getrandbits(63), broke=True))], now_s)
+        await self._apply([(scope.model, Failed(random.getrandbits(63), broke=True))], now_s)
+
+    def changed(self, key: Key, circuit: Circuit) -> None:
+        """A circuit has come to another phase, here or by what others say: let those know whom it concerns."""
+        self.observers.tell(
+            lambda: CircuitChanged(key[0], model_of(key), circuit.phase, _open_ms(circuit), len(key) > 2)
+        )
+        if circuit.phase == "open":
+            self._wake(key)
 
     # --- hedges ---
 
@@ -220,21 +247,15 @@ class Admission:
             overdue.append(permit)
         if overdue:
             late = [(scope.model, Late(permit.ticket, permit.started_s)) for permit in overdue]
-            await self._apply(scope, late, now_s)
+            await self._apply(late, now_s)
 
-    async def _apply(self, scope: Scope, events: Sequence[tuple[Key, Event]], now_s: float) -> None:
-        """Apply events to the two circuits of one target, and let those know whom a change concerns."""
+    async def _apply(self, events: Sequence[tuple[Key, Event]], now_s: float) -> Sequence[tuple[Circuit, Circuit]]:
+        """Apply events to the circuits of one target, and let those know whom a change concerns."""
         changes = await self.store.apply(events, now_s)
         for (key, _), (before, after) in zip(events, changes, strict=True):
             if before.phase != after.phase:
-                self._tell(scope, key, after)
-                if after.phase == "open":
-                    self._wake(key)
-
-    def _tell(self, scope: Scope, key: Key, circuit: Circuit) -> None:
-        model = None if key == scope.origin else key[-1]
-        named = len(scope.origin) > 1
-        self.observers.tell(lambda: CircuitChanged(key[0], model, circuit.phase, _open_ms(circuit), named))
+                self.changed(key, after)
+        return changes
 
     def _wake(self, opened: Key) -> None:
         behind = [
@@ -246,6 +267,11 @@ class Admission:
         for permit in behind:
             if permit.on_open is not None:
                 permit.on_open()
+
+
+def _is_held(circuit: Circuit, ticket: int) -> bool:
+    """Whether that one may go out as its probe; a closed one needs none."""
+    return circuit.phase == "closed" or (circuit.lease is not None and circuit.lease.ticket == ticket)
 
 
 def _open_ms(circuit: Circuit) -> int:

@@ -17,7 +17,7 @@ from .._rules.charge import NEUTRAL, charge
 from .._rules.classify import Verdict, classify
 from .._rules.failover import PROBE_S, Failover, GiveUp, Try
 from .._values import Outcome
-from .admission import Admission
+from .admission import Admission, Taken
 from .answer import Answer
 from .attempt import Attempt
 from .clock import Loop
@@ -180,6 +180,9 @@ class Contest:
             )
             if permit is None:
                 failover.withdraw(step)
+                continue
+            if isinstance(permit, Taken):
+                failover.put_back(step)
                 continue
             if self._over:  # decided while the store was waited for
                 failover.withdraw(step)

@@ -31,6 +31,7 @@ _SETS = {
     "OGW_IDLE_TIMEOUT_MS": "timeouts.idle_s",
     "OGW_MAX_BODY_BYTES": "limits.body_bytes",
     "OGW_ON_STREAM_BREAK": "on_stream_break",
+    "OGW_REDIS_URL": "redis_url",
     "OGW_SUCCESS_STATUS": "success_status",
     "OGW_TIMEOUT_MS": "timeouts.first_chunk_s",
     "OGW_VLLM_ALLOWED_ENDPOINTS": "providers.vllm.allowed_endpoints",

@@ -15,6 +15,7 @@ from .._rules.plan import Catalogue, ProviderFacts
 from .._values import Limits, StreamBreak, TargetName, Timeouts
 from ..auth.base import Authenticator
 from ..auth.bearer import bearer_tokens
+from ..circuits.redis import read_place
 from ..exceptions import ConfigurationError
 from ..providers import Provider
 from .names import present, unknown_names
@@ -62,12 +63,9 @@ def read_environment(environ: Mapping[str, str], flaws: Flaws = None) -> dict[st
             arguments["limits"] = replace(Limits(), body_bytes=read_integer(env, "OGW_MAX_BODY_BYTES"))
     if "OGW_REDIS_URL" in env:
         with into(flaws, "OGW_REDIS_URL"):
-            raise later("OGW_REDIS_URL")
+            read_place(env["OGW_REDIS_URL"], "OGW_REDIS_URL")
+            arguments["redis_url"] = env["OGW_REDIS_URL"]
     return arguments
-
-
-def later(setting: str) -> ConfigurationError:
-    return ConfigurationError(f"{setting}: comes with a later release; this one does without it")
 
 
 def _leads_somewhere(sequence: Sequence[str], names: Sequence[str], made: Sequence[Provider]) -> bool:

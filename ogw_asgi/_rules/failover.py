@@ -84,6 +84,10 @@ class Failover:
         """The caller has the beginning of an answer, so no refusal can be the last word any more."""
         self._at_trouble: tuple[int, ...] = ()
         """Of the steps at targets that should wait or be probed, the places in the order of asking."""
+        self._outdone: tuple[Target, ...] = ()
+        """Targets whose probe somebody else has got: it is not asked for a second time."""
+        self._paid: tuple[Target, ...] = ()
+        """Those of them for which the budget has been drawn on."""
         self._asked_again: tuple[int, ...] = ()
         """Positions that are offered once more, at once."""
 
@@ -138,7 +142,7 @@ class Failover:
             self._repeats = self._repeats + 1 if choice.repeat else 0
             self._tried += (target,)
             self._asked += 1
-            extra = self._is_extra(choice.standing)
+            extra = self._is_extra(choice.standing) and target not in self._paid
             if choice.standing.state != "ready":
                 self._at_trouble += (self._asked,)
             step = Try(
@@ -204,6 +208,16 @@ class Failover:
         self._leave(step)
         self._at_trouble = tuple(order for order in self._at_trouble if order != step.order)
 
+    def put_back(self, step: Try) -> None:
+        """Nobody was asked, since somebody else has its probe by now: it waits for its turn behind the others."""
+        self.withdraw(step)
+        self._left = tuple(sorted((*self._left, step.position)))
+        last = len(self._tried) - 1 - self._tried[::-1].index(step.target)
+        self._tried = (*self._tried[:last], *self._tried[last + 1 :])
+        self._outdone += (step.target,)
+        if step.extra:
+            self._paid += (step.target,)
+
     def abandon(self, step: Try, outcome: Outcome, *, sent: bool) -> None:
         """It was cancelled because another attempt decided the request; it says nothing of its target."""
         self._leave(step)
@@ -252,7 +266,7 @@ class Failover:
             standing = standings.get(target, READY)
             if repeat and self._cooled_by_us(target, standing):
                 standing = uncooled(standing)
-            if standing.state == "probe" and self._is_hasty(now_s):
+            if standing.state == "probe" and (target in self._outdone or self._is_hasty(now_s)):
                 standing = replace(standing, state="wait")
             choice = _Choice(position, target, wait_s, repeat, standing)
             if standing.state == "ready":

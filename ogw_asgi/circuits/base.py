@@ -3,8 +3,8 @@
 A store holds values by key and applies the pure functions of `_rules` to them, each call as one atomic step. It decides
 nothing. Its methods are asynchronous for the sake of stores that others share; whoever calls them counts on it that
 they end soon, whatever happens to the store, raise nothing, and that `apply` is carried out even if its caller is
-cancelled meanwhile (a shield). Between a `read` and an `apply` others may act: in memory nobody does, so that the probe
-that was seen to be free is had; a store that waits will need an answer to that in `Admission.admit`.
+cancelled meanwhile (a shield). Between a `read` and an `apply` others may act, where a store waits: `apply` gives back
+what has become of it by then, so whoever wanted the probe that was free sees that another has it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class CircuitStore(Protocol):
         ...
 
     async def apply(self, events: Sequence[tuple[Key, Event]], now_s: float) -> Sequence[tuple[Circuit, Circuit]]:
-        """`transition` for each, in order; the states before and after."""
+        """`transition` for each, in order; the states before and after, and what others had to say to it."""
         ...
 
     async def draw(self, key: Key, now_s: float, *, spend: bool) -> bool:

@@ -70,6 +70,14 @@ class MemoryCircuits:
             self._keep(self._buckets, one, bucket.without_one() if spend and enough else bucket)
         return enough
 
+    def look(self, key: Key) -> Circuit:
+        """As it was left; nobody has asked for it by that."""
+        return self._circuits.get(key, CLOSED)
+
+    def put(self, key: Key, circuit: Circuit) -> None:
+        """What others have found out."""
+        self._keep(self._circuits, key, circuit)
+
     def _keep(self, held: OrderedDict[Key, _Held], key: Key, value: _Held) -> None:
         held[key] = value
         held.move_to_end(key)

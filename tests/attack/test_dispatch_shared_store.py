@@ -12,7 +12,7 @@ from ogw_asgi._rules.circuit import Failed
 from ogw_asgi.telemetry.events import AttemptEnded, Event
 
 from ..contract.checks import mock_clock
-from .dispatching import MODEL, opened, played
+from .dispatching import MODEL, Told, opened, played
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +45,30 @@ async def test_an_attempt_that_was_let_through_too_late_does_not_hold_the_answer
         told = await world.call("a", "b")
         assert told.status == 201
         assert anyio.current_time() - began_s < 2
+        assert world.left_over() == {}
+
+
+@pytest.mark.contract("4.breaker.first")
+async def test_a_probe_that_was_taken_while_the_store_was_waited_for_is_not_made_twice() -> None:
+    """Two see at the same time that a may be probed. One does; the other asks b, and a again only for want of it."""
+    async with opened("a", "b") as gateway:
+        world = played(
+            gateway, {"a": after(0.5), "b": after(0.1, 500)}, breaker=Breaker(failures=1), wait=slowly, crowd=True
+        )
+        await world.memory.apply([(("a", MODEL), Failed(1))], anyio.current_time())
+        await anyio.sleep(10)
+        told: dict[str, Told] = {}
+
+        async def call(request_id: str) -> None:
+            told[request_id] = await world.call("a", "b", request_id=request_id)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call, "one")
+            group.start_soon(call, "two")
+        (first, second) = sorted(told.values(), key=lambda one: one.attempts)
+        assert (first.status, first.attempts) == (201, 1)
+        assert (second.status, second.attempts) == (201, 2), "b had failed it"
+        assert [name for name, _ in world.upstreams.asked] == ["a", "b", "a"]
         assert world.left_over() == {}
 
 

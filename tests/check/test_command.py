@@ -129,7 +129,7 @@ BROKEN = {
     "OGW_SUCCESS_STATUS": "204",
     "OGW_MAX_BODY_BYTES": "16 MiB",
     "OGW_BEARER_TOKENS": " ",
-    "OGW_REDIS_URL": "redis://:c4n4ry@cache",
+    "OGW_REDIS_URL": "http://:c4n4ry@cache",
     "OGW_TIMEOT_MS": "c4n4ry",
 }
 

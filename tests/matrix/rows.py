@@ -30,8 +30,6 @@ class Row:
     deferred: str | None = None
 
 
-REDIS = "shared breaker state comes with a later release"
-
 ROWS: Mapping[str, Row] = {
     # --- before a provider has read the request -------------------------------------------------------------
     "F01": Row("port closed", "next, at most 5 ms lost; after five in a row the others are asked first"),
@@ -236,11 +234,12 @@ ROWS: Mapping[str, Row] = {
         "all complete; those that are cut end unterminated, providers closed, the exit code is the server's own",
     ),
     "P02": Row("kill -9 of one of two workers in mid-stream", "the other unhurt; the provider sees the close"),
-    "P03": Row("worker dies holding the half-open lease", "the lease runs out, the next worker probes", REDIS),
-    "P04": Row("Redis refused, stopped, slow, failing", "all answered", REDIS),
-    "P05": Row(
-        "wall clock goes forward or back by 1 h", "no breaker, cooldown or lease changes (the clock of Redis: later)"
+    "P03": Row("worker dies holding the half-open lease", "the lease runs out, the next worker probes"),
+    "P04": Row(
+        "Redis refused, stopped, slow, failing, full, a replica, without its scripts, no Redis at all",
+        "all answered, hardly later: one asks every 5 s, and one line in the log for each change",
     ),
+    "P05": Row("wall clock, here or of Redis, goes forward or back by 1 h", "no breaker, cooldown or lease changes"),
     "P06": Row("file descriptors used up", "503 or next; the process lives and recovers within 1 s"),
     "P07": Row("the host blocks the loop for 500 ms", "no false timeout when data already waits"),
     "P08": Row("every breaker open", "exactly one attempt, further ones by budget alone"),

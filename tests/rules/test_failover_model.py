@@ -134,6 +134,13 @@ class Requests(RuleBasedStateMachine):
         self.machine.withdraw(self._take(at))
 
     @precondition(lambda self: self.under_way)
+    @rule(at=st.integers(0, 4))
+    def put_back(self, at: int) -> None:
+        step = self._take(at)
+        self.machine.put_back(step)
+        self.again.append(step.position)
+
+    @precondition(lambda self: self.under_way)
     @rule(at=st.integers(0, 4), sent=st.booleans())
     def abandon(self, at: int, sent: bool) -> None:
         self.machine.abandon(self._take(at), CANCELLED, sent=sent)

@@ -108,6 +108,32 @@ def test_an_attempt_that_was_not_made_for_want_of_a_retry_has_not_used_the_free_
     assert not asked(driver, standings).extra
 
 
+def test_who_was_outdone_in_a_probe_is_asked_after_the_others_and_for_no_other_probe() -> None:
+    driver = drive("abc")
+    standings = Standings(a=PROBE)
+    step = asked(driver, standings)
+    assert (step.target, step.standing.state) == (A, "probe")
+    driver.machine.put_back(step)
+    assert order(driver, standings) == "bca", "whatever its circuit says by now"
+
+
+def test_who_was_outdone_in_a_probe_that_was_paid_for_does_not_pay_again() -> None:
+    driver = drive("ab")
+    driver.machine.record(asked(driver, Standings(a=PROBE, b=opened(900))), status(500), driver.now_s)
+    step = asked(driver, Standings(b=PROBE))
+    assert step.extra
+    driver.machine.put_back(step)
+    again = asked(driver, Standings(b=opened(900)))
+    assert (again.target, again.extra) == (B, False)
+
+
+def test_who_was_outdone_in_a_probe_still_makes_the_first_attempt_where_there_is_nobody_else() -> None:
+    driver = drive("a")
+    driver.machine.put_back(asked(driver, Standings(a=PROBE)))
+    step = asked(driver, Standings(a=PROBE))
+    assert (step.target, step.standing.state, step.extra) == (A, "wait", False)
+
+
 @pytest.mark.parametrize(
     ("first_chunk_s", "total_s", "letters"),
     [
