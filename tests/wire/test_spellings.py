@@ -119,7 +119,8 @@ def test_what_is_taken_out_is_out_and_the_rest_stays(secret: str, before: str, a
     if 6 <= len(short) < len(secret):
         assert rest.endswith("***")
     hinted = without_hints(f"{before}{secret[:5]}****{secret[-4:]}{after}", [secret])
-    assert f"{secret[:5]}****" not in hinted
+    if secret[:5] not in before:  # else what stands before may go on as a hint does, by what took its place
+        assert f"{secret[:5]}****" not in hinted
     assert without_hints(before.replace("*", "").replace(".", ""), []) == before.replace("*", "").replace(".", "")
 
 
