@@ -249,6 +249,10 @@ class AttemptRecord:
     usage: Usage | None = None
     """What it took, where that was seen; only observers are told."""
 
+    def using(self, usage: Usage) -> AttemptRecord:
+        """The same line, with what it took."""
+        return AttemptRecord(self.provider, self.outcome, self.status, self.code, self.duration_ms, self.model, usage)
+
     @property
     def label(self) -> str:
         """The status where it tells what happened, else the outcome: a 200 that was no answer is no success."""

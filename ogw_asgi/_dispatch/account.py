@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -256,7 +255,7 @@ class Account(Unheard):
                 self._request_id,
                 self.serial,
                 run.number,
-                replace(record, usage=report.usage),
+                record if report.usage is None else record.using(report.usage),
                 end,
                 misconfigured,
                 cause,
@@ -280,11 +279,11 @@ class Account(Unheard):
         self.overhead_s = own_time_s(self._started_s, self._clock_s(), self._waits)
 
     def trail(self, orders: Sequence[int], records: Sequence[AttemptRecord]) -> tuple[AttemptRecord, ...]:
-        reports = [self._reports.get(order) for order in orders]
-        return tuple(
-            record if report is None or report.usage is None else replace(record, usage=report.usage)
-            for record, report in zip(records, reports, strict=True)
-        )
+        lines = []
+        for order, record in zip(orders, records, strict=True):
+            report = self._reports.get(order)
+            lines.append(record if report is None or report.usage is None else record.using(report.usage))
+        return tuple(lines)
 
 
 def _passed_over(first: Standing) -> str:

@@ -48,7 +48,7 @@ class Report:
         self.id: str | None = None
         self.model: str | None = None
         self.usage: Usage | None = None
-        self.gaps_s = array("d")
+        self.gaps_s: array[float] | tuple[()] = ()
         self.heard_s: float | None = None
         self.first_chunk_s: float | None = None
         self._ends: dict[int, str] = {}
@@ -68,7 +68,7 @@ class Report:
             reason, index = choice.get("finish_reason"), choice.get("index", 0)
             if reason and type(index) is int and len(self._ends) < _MOST_CHOICES:
                 self._ends[index] = _text(reason) or "other"
-        if isinstance(usage := value.get("usage"), Mapping):
+        if isinstance(usage := value.get("usage"), dict):
             self.usage = read_usage(usage) or self.usage
 
     def saw(self, data: bytes) -> None:
@@ -96,28 +96,30 @@ class Report:
     def arrived(self, now_s: float) -> None:
         """Data of the stream has come, its first chunk being there."""
         if self.heard_s is not None and len(self.gaps_s) < MOST_GAPS:
+            if not isinstance(self.gaps_s, array):
+                self.gaps_s = array("d")  # most answers have none
             self.gaps_s.append(now_s - self.heard_s)
         self.heard_s = now_s
 
 
-def read_usage(usage: Mapping[str, Any]) -> Usage | None:
+def read_usage(usage: dict[str, Any]) -> Usage | None:
     """None: it counts nothing."""
     inputs, outputs = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
-    found = Usage(
-        input_tokens=_count(usage, "prompt_tokens"),
-        output_tokens=_count(usage, "completion_tokens"),
-        cache_read_tokens=_count(inputs, "cached_tokens"),
-        cache_write_tokens=_count(inputs, "cache_write_tokens"),
-        reasoning_tokens=_count(outputs, "reasoning_tokens"),
+    counts = (
+        _count(usage, "prompt_tokens"),
+        _count(usage, "completion_tokens"),
+        _count(inputs, "cached_tokens"),
+        _count(inputs, "cache_write_tokens"),
+        _count(outputs, "reasoning_tokens"),
     )
-    return None if found == _NOTHING else found
+    return None if counts == _NOTHING else Usage(*counts)
 
 
-_NOTHING = Usage()
+_NOTHING = (None,) * 5
 
 
 def _count(values: object, name: str) -> int | None:
-    value = values.get(name) if isinstance(values, Mapping) else None
+    value = values.get(name) if isinstance(values, dict) else None
     return value if type(value) is int and 0 <= value <= _MAX_COUNT else None
 
 
