@@ -10,18 +10,12 @@ import ssl
 from collections.abc import Iterable, Mapping, Sequence
 
 from . import settings
-from ._dispatch.admission import LEASE_EXTRA_S, Admission
 from ._rules.egress import AllowList
 from ._rules.plan import Catalogue, GuardFor, ProviderFacts
-from ._values import Breaker, Endpoint, Permits, Principal, PublicHTTPS, Timeouts
+from ._values import Endpoint, Permits, Principal, PublicHTTPS
 from ._wire.endpoint import read_endpoint
-from .circuits.memory import MemoryCircuits
-from .circuits.redis import RedisLink, RedisPlace
-from .circuits.shared import SharedCircuits
 from .exceptions import ConfigurationError
 from .providers import VLLM, Azure, OpenAI, OpenAICompatible, Provider
-from .telemetry.observers import Observers
-from .transports.dial import Dialer
 from .transports.httpx import is_client
 
 _OURS = (OpenAI, Azure, VLLM, OpenAICompatible)
@@ -136,28 +130,3 @@ def describe(provider: Provider) -> str:
     if isinstance(provider, Azure):
         return f"{provider.name}({provider.api_version or 'v1'})"
     return provider.name
-
-
-def admission(
-    redis: RedisPlace | None,
-    providers: Mapping[str, Provider],
-    *,
-    breaker: Breaker,
-    timeouts: Timeouts,
-    observers: Observers,
-) -> Admission:
-    """With circuits of this process alone, or shared with whoever uses the same Redis. Of one event loop."""
-    memory = MemoryCircuits(breaker)
-    if redis is None:
-        return Admission(memory, timeouts, observers)
-    store = SharedCircuits(
-        memory,
-        # A Dialer of its own: where names hang, it must not hold up the providers' names, nor they it.
-        RedisLink(redis, Dialer().dial),
-        breaker,
-        places={name: provider.base_url for name, provider in providers.items()},
-        longest_lease_s=timeouts.first_chunk_s + LEASE_EXTRA_S,
-    )
-    made = Admission(store, timeouts, observers)
-    store.on_heard = made.changed
-    return made

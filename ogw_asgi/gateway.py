@@ -9,11 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -24,11 +21,9 @@ from ._asgi.explain import GivenBody, GivenHeaders, explain
 from ._asgi.lifespan import serve_lifespan
 from ._assembly import (
     admission,
-    asks_over_tls,
     by_name,
     catalogue,
     describe,
-    endpoint_ssl_context,
     guards,
     known_models,
     listed,
@@ -40,7 +35,8 @@ from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
 from ._environment.names import sources
 from ._environment.reading import read_environment
-from ._values import Breaker, Limits, Principal, StreamBreak, Target, Timeouts
+from ._opening import Opened, admission, transports_of
+from ._values import Breaker, Limits, Principal, StreamBreak, Timeouts
 from ._version import __version__
 from ._wire.masking import Mask
 from .auth.base import Authenticator
@@ -52,23 +48,11 @@ from .providers import Provider
 from .telemetry.events import GatewayOpened, Sink
 from .telemetry.log import LogSink
 from .telemetry.observers import Observers
-from .transports.base import Transport
 from .transports.choice import EngineName, choose
-from .transports.dial import Dialer
-from .transports.httpx import HTTPXTransport
 
 logger = logging.getLogger("ogw_asgi")
 
 FailoverOn = Literal["context_length", "content_filter", "unsupported_parameter"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """What belongs to one event loop."""
-
-    loop: object
-    dispatcher: Dispatcher
-    transports: Sequence[Transport]
 
 
 class Gateway:
@@ -137,7 +121,7 @@ class Gateway:
         )
         self._sources: Mapping[str, str] = {}
         """The settings that came from variables, and from which; for the check alone."""
-        self._opened: _Opened | None = None
+        self._opened: Opened | None = None
         self._entries = 0
         self._closed = False
         self._open_to_all = authenticate is None
@@ -235,28 +219,9 @@ class Gateway:
             )
         return self._open().dispatcher
 
-    def _open(self) -> _Opened:
+    def _open(self) -> Opened:
         # What an earlier loop had opened is dropped, not closed: its sockets belong to a loop that is gone.
-        make = partial(self._engine.make, head_bytes=self._limits.upstream_head_bytes)
-        dialer = Dialer()
-        # Who is asked in plain text alone trusts nobody.
-        needed = asks_over_tls(self._providers)
-        tls = self._engine.make_ssl_context() if needed else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        transports: dict[str, Transport] = {}
-        for name, provider in self._providers.items():
-            if provider.client is not None:
-                transports[name] = HTTPXTransport(
-                    provider.client, owned=False, head_bytes=self._limits.upstream_head_bytes
-                )
-            else:
-                transports[name] = make(provider.ssl_context or tls, dialer=dialer)
-        # Callers' endpoints never go through a client that the user passed, and their connections are never kept. A
-        # Dialer of their own: names whose servers hang, which callers choose, must not hold up the providers' names.
-        guarded = make(endpoint_ssl_context(self._providers) or tls, keepalive=False, dialer=Dialer())
-
-        def transport_for(target: Target) -> Transport:
-            return guarded if target.endpoint is not None else transports[target.provider]
-
+        transport_for, transports = transports_of(self._engine, self._providers, self._limits.upstream_head_bytes)
         dispatcher = Dispatcher(
             providers=self._providers,
             transport_for=transport_for,
@@ -277,7 +242,7 @@ class Gateway:
             fine_s=fine_clock(),
             unheard=Unheard(self._observers),
         )
-        self._opened = _Opened(loop_id(), dispatcher, [*transports.values(), guarded])
+        self._opened = Opened(loop_id(), dispatcher, transports)
         self._announce()
         return self._opened
 
