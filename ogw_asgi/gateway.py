@@ -20,7 +20,6 @@ from ._asgi.door import Door
 from ._asgi.explain import GivenBody, GivenHeaders, explain
 from ._asgi.lifespan import serve_lifespan
 from ._assembly import (
-    admission,
     by_name,
     catalogue,
     describe,
