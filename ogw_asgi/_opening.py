@@ -1,4 +1,4 @@
-"""What belongs to one event loop, and is made when a gateway is opened there: its sockets, and what it keeps of circuits.
+"""What belongs to one event loop, made when a gateway is opened there: its sockets, and what it keeps of circuits.
 
 Part of the composition root.
 """
