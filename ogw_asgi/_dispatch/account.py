@@ -208,8 +208,10 @@ class Account(Unheard):
     def concluded(
         self, request_id: str, run: Run, record: AttemptRecord, result: Result, *, misconfigured: bool = False
     ) -> None:
+        report = run.attempt.report
         if isinstance(result, Answer):
-            self._waited(run)
+            # Of an answer, what came after its last byte is ours; a failure was waited for until now.
+            self._waited(run, until_s=report.heard_s if report is not None else None)
             if result.stream is not None:
                 self.has_first_chunk(run)
             result.on_close = partial(self._closed, run, record)
@@ -238,10 +240,10 @@ class Account(Unheard):
             self._waited(run)
             self._tell(run, record, end, misconfigured=misconfigured)
 
-    def _waited(self, run: Run) -> None:
+    def _waited(self, run: Run, *, until_s: float | None = None) -> None:
         report = run.attempt.report
         if report is not None and report.sent_s is not None:
-            self._waits.append((report.sent_s, self._clock_s() if report.heard_s is None else report.heard_s))
+            self._waits.append((report.sent_s, self._clock_s() if until_s is None else until_s))
 
     def _tell(
         self, run: Run, record: AttemptRecord, end: End, *, misconfigured: bool = False, cause: str | None = None

@@ -300,6 +300,16 @@ async def test_the_wait_for_a_key_is_no_time_of_the_providers() -> None:
     assert told.of(RequestEnded)[0].overhead_s == pytest.approx(5)
 
 
+async def test_a_wait_for_a_stream_that_says_nothing_of_substance_is_no_overhead() -> None:
+    told = Told()
+    mute = scripted(stream(["", Hang()]))
+    headers = {"x-opengateway-timeout": "7000"}
+    await asked(told, "openai", "azure", openai=mute, azure=scripted(chat()), headers=headers, body={"stream": True})
+    assert told.moves == [("openai", "azure", "timeout")]
+    assert told.of(AttemptEnded)[0].duration_s == pytest.approx(7)
+    assert told.of(RequestEnded)[0].overhead_s == pytest.approx(0)
+
+
 @pytest.mark.parametrize("begun", [False, True], ids=["before the head", "in the stream"])
 async def test_a_caller_who_leaves_ends_every_attempt(begun: bool) -> None:
     told, upstream = Told(), scripted(stream(["Hel", Hang()]) if begun else hang())
