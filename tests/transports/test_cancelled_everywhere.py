@@ -141,13 +141,18 @@ SPARED: Mapping[tuple[str, Means], str] = {("httpx", "task"): _HTTPCORE}
 """What an engine is not put to, and why."""
 
 
+SCOPES: list[Means] = ["scope"]
+
+
 def means_for(engine_name: str) -> list[Means]:
     return [means for means in means_here() if (engine_name, means) not in SPARED]
 
 
+# A gateway cancels by scopes alone. By Task.cancel its calls are cancelled below, too, and an engine alone in the long run.
+@pytest.mark.parametrize("by", ["scope", pytest.param("every means", marks=pytest.mark.long)])
 @pytest.mark.parametrize("moment", ["blocked", "resuming"])
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-async def test_an_exchange(engine_name: str, engine: Engine, operation: Operation, moment: Moment) -> None:
+async def test_an_exchange(engine_name: str, engine: Engine, operation: Operation, moment: Moment, by: str) -> None:
     trusting, certified = contexts() if operation.tls else (NO_AUTHORITIES, None)
     with nothing_unheard():
         async with echo_server(certified) as server:
@@ -158,7 +163,7 @@ async def test_an_exchange(engine_name: str, engine: Engine, operation: Operatio
                 yield Asker(transport, server.url(operation.host))
                 await transport.aclose()
 
-            for means in means_for(engine_name):
+            for means in means_for(engine_name) if by == "every means" else SCOPES:
                 await at_every_await(server, asker, operation.answer, kept=operation.kept, moment=moment, means=means)
 
 
