@@ -143,12 +143,20 @@ class Gateway:
 
     @classmethod
     @shows_no_arguments
-    def from_env(cls, environ: Mapping[str, str] | None = None, *, authenticate: Authenticator | None = None) -> Self:
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        authenticate: Authenticator | None = None,
+        sinks: Iterable[Sink] = (),
+    ) -> Self:
         """A gateway from environment variables, with the names that the providers' own SDKs use.
 
         `uvicorn --factory ogw_asgi:Gateway.from_env` serves it. `authenticate` is for hosts that know their callers;
-        it stands instead of OGW_BEARER_TOKENS. Raises ConfigurationError, naming the variable; also when there are
-        both, for one of them would be without effect.
+        it stands instead of OGW_BEARER_TOKENS. `sinks`: as of any gateway.
+
+        Raises ConfigurationError, naming the variable; also where there are tokens and `authenticate`, for one of them
+        would be without effect.
         """
         environ = os.environ if environ is None else environ
         arguments = read_environment(environ)
@@ -156,7 +164,7 @@ class Gateway:
             if "authenticate" in arguments:
                 raise ConfigurationError("OGW_BEARER_TOKENS: the app brings an authenticate= of its own: unset it")
             arguments["authenticate"] = authenticate
-        made = cls(**arguments)
+        made = cls(**arguments, sinks=sinks)
         made._sources = sources(environ)
         return made
 

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import fields
+from inspect import iscoroutinefunction
 from typing import Any
 
 from ._values import Breaker, Limits, StreamBreak, TargetName, Timeouts
@@ -101,6 +102,10 @@ def check_sinks(sinks: Iterable[Any]) -> list[Any]:
     checked = items_of(sinks, "sinks")
     if not all(callable(getattr(sink, "on_event", None)) for sink in checked):
         raise ConfigurationError("sinks: expected objects with a method on_event")
+    if any(isinstance(sink, type) for sink in checked):
+        raise ConfigurationError("sinks: expected objects, not their class: call it")
+    if any(iscoroutinefunction(sink.on_event) for sink in checked):
+        raise ConfigurationError("sinks: on_event: expected a plain method, for nobody awaits it")
     return checked
 
 

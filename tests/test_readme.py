@@ -171,7 +171,9 @@ def test_the_sink_counts() -> None:
     sink.on_event(
         AttemptEnded("id", 1, 1, AttemptRecord("openai", "timeout", None, None, 5, "m"), "failed", misconfigured=False)
     )
-    assert sink.seen == {("openai", "timeout"): 1}
+    ok = AttemptRecord("openai", "ok", 200, None, 5, "m")
+    sink.on_event(AttemptEnded("id", 1, 2, ok, "broken", misconfigured=False, cause="idle"))
+    assert sink.seen == {("openai", "timeout"): 1, ("openai", "broken"): 1}
 
 
 def test_the_otel_block_builds_a_gateway() -> None:

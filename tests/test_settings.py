@@ -43,6 +43,14 @@ def refusal(build: Callable[[], object]) -> str:
 # --- Gateway(...) ---
 
 
+class _Sink:
+    def on_event(self, event: object, /) -> None: ...
+
+
+class _Later:
+    async def on_event(self, event: object, /) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -79,6 +87,8 @@ def refusal(build: Callable[[], object]) -> str:
         ({"authenticate": {"team-a": [SECRET]}}, "authenticate"),
         ({"authenticate": SECRET}, "authenticate"),
         ({"sinks": [print]}, "sinks"),
+        ({"sinks": [_Sink]}, "not their class"),
+        ({"sinks": [_Later()]}, "plain method"),
         ({"limits": Limits(attempts=17)}, "attempts"),
     ],
 )
@@ -478,3 +488,9 @@ def test_an_environment_without_any_provider_is_warned_of(caplog: pytest.LogCapt
 def test_a_newcomers_mistake_gets_a_sentence_that_mends_it(build: Callable[[], object], expected: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(expected)):
         build()
+
+
+def test_a_gateway_from_the_environment_takes_sinks() -> None:
+    sink = _Sink()
+    gateway = Gateway.from_env({"OPENAI_API_KEY": "sk-c4n4ry-0123456789"}, sinks=[sink])
+    assert gateway._observers.all_is_told

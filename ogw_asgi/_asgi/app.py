@@ -97,8 +97,9 @@ class GatewayApp:
             dispatcher = await self.door.open()
         except RequestRejected as refusal:
             return refusal.code
-        circuits = await dispatcher.circuits.store.known()
-        return None if may_be_tried(catalogue, circuits, clock_s()) else "no_target_may_be_tried"
+        now_s = clock_s()
+        circuits = await dispatcher.circuits.store.known((), now_s)
+        return None if may_be_tried(catalogue, circuits, now_s) else "no_target_may_be_tried"
 
     async def _other_method(self, scope: Scope, send: Send, allow: str) -> None:
         if scope["method"] != "OPTIONS":
@@ -134,7 +135,8 @@ def route_path(scope: Scope) -> str:
 def not_found() -> RequestRejected:
     return RequestRejected(
         404,
-        "Unknown path: here are POST /chat/completions and GET /models, and both below /v1, where SDKs' base_url ends.",
+        "Unknown path: here are POST /chat/completions and GET /models, both below /v1, too, where SDKs' base_url "
+        "ends, and GET /healthz and /readyz.",
         code="unknown_url",
         close=True,
     )

@@ -17,7 +17,7 @@ from .._dispatch.dispatcher import Dispatcher
 from .._rules.circuit import CLOSED, Circuit
 from .._rules.outlook import PROBE_S, outlook
 from .._rules.plan import make_plan
-from .._rules.standing import reason, standing
+from .._rules.standing import Standing, reason, standing
 from .._rules.steps import Try
 from .._values import CallOptions, ChatCall, Header, Plan, Principal, StreamBreak, Target
 from .._wire.body import read_body
@@ -40,6 +40,7 @@ from .receive import too_large
 
 GivenHeaders = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 GivenBody = Mapping[str, Any] | bytes | str
+"""Bytes and text are what comes in, and need a content type in the headers; anything else is made into JSON."""
 
 
 async def explain(
@@ -68,8 +69,17 @@ async def explain(
         )
     except RequestRejected as refusal:
         return Explanation(Refusal(refusal.status, refusal.code, refusal.message, refusal.param))
-    circuits = await dispatcher.circuits.store.known() if dispatcher is not None else {}
-    steps, left_out = _foresee(door, plan, circuits, principal)
+    scopes = {target: scope_of(target, principal.id if principal is not None else None) for target in plan.targets}
+    now_s = clock_s()
+    circuits: Mapping[tuple[str, ...], Circuit] = {}
+    if dispatcher is not None:
+        keys = [key for scope in scopes.values() for key in (scope.origin, scope.model)]
+        circuits = await dispatcher.circuits.store.known(keys, now_s)
+    standings = {
+        target: standing([circuits.get(key, CLOSED) for key in (scope.origin, scope.model)], now_s)
+        for target, scope in scopes.items()
+    }
+    steps, left_out = _foresee(door, plan, standings, now_s)
     named_s = options.hedge_after_s
     hedge_after = door.timeouts.hedge_after_s if named_s is None else named_s
     return Explanation(
@@ -108,13 +118,8 @@ async def _read(door: Door, dispatcher: Dispatcher | None, body: bytes) -> ChatC
 
 
 def _foresee(
-    door: Door, plan: Plan, circuits: Mapping[tuple[str, ...], Circuit], principal: Principal | None
+    door: Door, plan: Plan, standings: Mapping[Target, Standing], now_s: float
 ) -> tuple[tuple[ExplainedTarget, ...], tuple[str, ...]]:
-    now_s = clock_s()
-    standings = {}
-    for target in plan.targets:
-        scope = scope_of(target, principal.id if principal is not None else None)
-        standings[target] = standing([circuits.get(key, CLOSED) for key in (scope.origin, scope.model)], now_s)
     foreseen = outlook(plan, standings, limits=door.limits, timeouts=door.timeouts, now_s=now_s)
     told = []
     furthest = -1
@@ -149,10 +154,10 @@ def _name(target: Target) -> str:
 
 
 def _raw(headers: GivenHeaders, body: GivenBody) -> tuple[list[Header], bytes]:
-    """As they would come in. A body that is given as an object is JSON, and its type need not be said."""
+    """As they would come in. A body that is given as a value is JSON, and its type need not be said."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     raw = [(_bytes(name).lower(), _bytes(value)) for name, value in pairs]
-    if isinstance(body, Mapping):
+    if not isinstance(body, str | bytes):
         if all(name != b"content-type" for name, _ in raw):
             raw.append((b"content-type", b"application/json"))
         return raw, json.dumps(body).encode("utf-8")

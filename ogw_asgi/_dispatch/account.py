@@ -267,7 +267,7 @@ class Account(Unheard):
                 report.model,
                 report.finish_reasons,
                 report.usage,
-                report.gaps_s,
+                tuple(report.gaps_s),
                 report.sent_s is not None,
             ),
             usual=not misconfigured,

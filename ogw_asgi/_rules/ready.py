@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .circuit import CLOSED, Circuit, anchored
-from .plan import Catalogue, ProviderFacts
+from .plan import Catalogue
 
 
 def may_be_tried(catalogue: Catalogue, circuits: Mapping[tuple[str, ...], Circuit], now_s: float) -> bool:
     """Whether a request that comes now finds a target that is not known to be down.
 
-    The targets are those of the operator's sequence; without one, every provider that can be asked, for callers may
-    name any of them. One is down while the circuit of its origin, or of each model of which there is one, is open with
-    time left; of the models that its map serves, if it has one, for others are whatever a caller thinks of. An open
-    circuit whose time has elapsed is not: else a gateway that was taken out of traffic would never get the probe that
-    closes it. Nor is a cooldown: its own 429 says more than a load balancer's 502.
+    The targets are those of a request that names none: the operator's sequence, or the default. One is down while the
+    circuit of its origin, or of each model of which there is one, is open with time left; of the models that its map
+    serves, if it has one, for others are whatever a caller thinks of. An open circuit whose time has elapsed is not:
+    else a gateway that was taken out of traffic would never get the probe that closes it. Nor is a cooldown: its own
+    429 says more than a load balancer's 502.
 
     `circuits`: all that are kept, by provider, and by provider and model.
     """
-    targets: list[tuple[ProviderFacts, str | None]]
-    if catalogue.default_sequence is None:
-        targets = [(facts, None) for facts in catalogue.providers.values()]
-    else:
-        targets = [(catalogue.providers[item.provider], item.model) for item in catalogue.default_sequence]
-    for facts, asked in targets:
+    for item in catalogue.default:
+        facts, asked = catalogue.providers[item.provider], item.model
         if not facts.has_endpoint:
             if facts.takes_endpoint:
                 return True  # each caller names a server of its own, and nobody knows which

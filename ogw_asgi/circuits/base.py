@@ -9,7 +9,7 @@ what has become of it by then, so whoever wanted the probe that was free sees th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from .._rules.circuit import Circuit, Event
@@ -25,8 +25,9 @@ class CircuitStore(Protocol):
         """The circuits as of now, in the order of the keys; one never heard of is closed."""
         ...
 
-    async def known(self) -> Mapping[Key, Circuit]:
-        """All circuits that are kept, to be looked at: it keeps none of them from being forgotten."""
+    async def known(self, keys: Iterable[Key], now_s: float) -> Mapping[Key, Circuit]:
+        """All circuits that are kept, and what others say of those of `keys`, to be looked at: nothing changes by it,
+        and none of them is kept from being forgotten."""
         ...
 
     async def apply(self, events: Sequence[tuple[Key, Event]], now_s: float) -> Sequence[tuple[Circuit, Circuit]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from .._rules.budget import RETRIES, Bucket
@@ -46,7 +46,7 @@ class MemoryCircuits:
             found.append(circuit or CLOSED)
         return found
 
-    async def known(self) -> Mapping[Key, Circuit]:
+    async def known(self, keys: Iterable[Key], now_s: float) -> Mapping[Key, Circuit]:
         return self._circuits.copy()
 
     async def apply(self, events: Sequence[tuple[Key, Event]], now_s: float) -> Sequence[tuple[Circuit, Circuit]]:

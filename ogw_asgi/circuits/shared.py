@@ -12,14 +12,14 @@ import hashlib
 import json
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 
-from .._rules.circuit import Admitted, Circuit, Event, Released, transition
+from .._rules.circuit import CLOSED, Admitted, Circuit, Event, Released, transition
 from .._rules.shared import ELSEWHERE, Word, aged, heard, news, word_of
 from .._values import Breaker
 from .base import Key
@@ -121,8 +121,16 @@ class SharedCircuits:
             now_s = self._not_before(now_s)
         return await self._memory.read(keys, now_s)
 
-    async def known(self) -> Mapping[Key, Circuit]:
-        return await self._memory.known()
+    async def known(self, keys: Iterable[Key], now_s: float) -> Mapping[Key, Circuit]:
+        now_s = self._not_before(now_s)
+        found = dict(await self._memory.known(keys, now_s))
+        for key in keys:
+            met = self._strangers.get(self._called(key)) if key not in self._ids else None
+            if met is not None:
+                word, then_s = met
+                before, late_s = found.get(key, CLOSED), self._longest_lease_s
+                found[key] = heard(before, aged(word, now_s - then_s), now_s, self._breaker, longest_lease_s=late_s)
+        return found
 
     async def apply(self, events: Sequence[tuple[Key, Event]], now_s: float) -> Sequence[tuple[Circuit, Circuit]]:
         now_s = self._not_before(now_s)
@@ -282,13 +290,16 @@ class SharedCircuits:
         """What others call it: the provider's name, and a hash of all names, for some of them are callers' own."""
         found = self._ids.get(key)
         if found is None:
-            names = json.dumps([self._places.get(key[0], ""), *key]).encode()
-            found = self._ids[key] = f"{key[0]}:{hashlib.sha256(names).hexdigest()[:32]}"
+            found = self._ids[key] = self._called(key)
             self._keys[found] = key
             if len(self._ids) > 2 * MOST:
                 _, forgotten = self._ids.popitem(last=False)
                 del self._keys[forgotten]
         return found
+
+    def _called(self, key: Key) -> str:
+        names = json.dumps([self._places.get(key[0], ""), *key]).encode()
+        return f"{key[0]}:{hashlib.sha256(names).hexdigest()[:32]}"
 
     def _not_before(self, now_s: float) -> float:
         """A caller's clock may have been read before it waited here. One that has gone back for good is believed."""

@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
+from ..exceptions import where
 from .events import Event, Sink, Tracer
 
 _traceparent = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
@@ -60,4 +61,4 @@ def new_serial() -> int:
 
 def _failed(sink: Sink, error: Exception) -> None:
     # Without the text: a sink's exception may hold anything.
-    logging.getLogger("ogw_asgi").error("sink_failed sink=%s error=%s", type(sink).__name__, type(error).__name__)
+    logging.getLogger("ogw_asgi").error("sink_failed sink=%s error=%s", type(sink).__name__, where(error))

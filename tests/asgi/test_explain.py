@@ -103,10 +103,10 @@ async def test_asking_changes_nothing_for_the_next_request(how_often: int) -> No
         assert world.gateway._opened is not None
         store = world.gateway._opened.dispatcher.circuits.store
         assert isinstance(store, MemoryCircuits)
-        before, budgets = dict(await store.known()), dict(store._buckets)
+        before, budgets = dict(await store.known((), 0.0)), dict(store._buckets)
         told = [await world.gateway.explain({}, QUESTION) for _ in range(how_often)]
         assert len({str(one) for one in told}) <= 1
-        assert list((await store.known()).items()) == list(before.items())
+        assert list((await store.known((), 0.0)).items()) == list(before.items())
         assert dict(store._buckets) == budgets
         assert world.calls() == calls
         assert await asked_by_a_request(world) == ["openai", "azure"]

@@ -6,7 +6,7 @@ What is played is a function per provider: it waits for what it likes and says a
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -221,9 +221,9 @@ class Yielding:
         await self._wait()
         return await self._store.read(keys, now_s)
 
-    async def known(self) -> Mapping[Key, Circuit]:
+    async def known(self, keys: Iterable[Key], now_s: float) -> Mapping[Key, Circuit]:
         await self._wait()
-        return await self._store.known()
+        return await self._store.known(keys, now_s)
 
     async def apply(self, events: Any, now_s: float) -> Any:
         with anyio.CancelScope(shield=True):  # as the base asks for

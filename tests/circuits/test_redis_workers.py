@@ -14,6 +14,7 @@ from ogw_asgi._rules.circuit import Event, Failed
 from ogw_asgi.testing import chat, error
 from tests.canaries import canary
 
+from ..contract.checks import SEQUENCE
 from .redis_server import RedisServer, redis_server
 from .workers import worker
 
@@ -31,6 +32,19 @@ async def test_nobody_calls_a_provider_that_another_worker_found_dead(server: Re
         assert await two.ask() == "b"
         assert (one.calls, two.calls) == (1, 0)
         assert (one.changes, two.changes) == (["open"], ["open"])
+
+
+async def test_who_asks_what_a_worker_would_do_hears_what_others_have_told_it(server: RedisServer) -> None:
+    question = {"model": "some-model", "messages": [{"role": "user", "content": "Hi"}]}
+    headers = {SEQUENCE: '["a", "b"]'}
+    async with worker(server.url, error(500)) as one, worker(server.url, chat("from a")) as two:
+        assert await one.ask() == "b"
+        assert await two.ask("b", model="another") == "b"  # and has heard of a by the way
+        before = dict(await two.store._memory.known((), 0.0))
+        explained = await two.world.gateway.explain(headers, question)
+        assert [(one.provider, one.reason) for one in explained.targets] == [("b", None), ("a", "circuit_open")]
+        assert dict(await two.store._memory.known((), 0.0)) == before
+        assert (two.calls, two.changes) == (0, [])
 
 
 async def test_a_cooldown_holds_for_all_workers(server: RedisServer) -> None:

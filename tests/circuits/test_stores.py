@@ -64,9 +64,9 @@ async def test_events_are_applied_in_order_and_the_states_before_and_after_come_
 
 
 async def test_what_is_known_may_be_looked_at(store: CircuitStore) -> None:
-    assert dict(await store.known()) == {}
+    assert dict(await store.known((), 0.0)) == {}
     await trip(store, A)
-    seen = await store.known()
+    seen = await store.known((), 0.0)
     assert list(seen) == [A]
     assert list(seen.values()) == list(await store.read([A], 0.0))
     await trip(store, B)

@@ -189,5 +189,8 @@ async def test_a_sink_that_raises_touches_neither_the_answer_nor_the_sinks_behin
         assert failing.told == len(behind) == len(world.events) > 0
         failed = [record for record in world.complaints.records if record.getMessage().startswith("sink_failed")]
         assert len(failed) == failing.told
-        assert all(re.fullmatch("sink_failed sink=Failing error=LookupError", each.getMessage()) for each in failed)
+        assert all(
+            re.fullmatch(r"sink_failed sink=Failing error=LookupError at test_doors\.py:\d+", each.getMessage())
+            for each in failed
+        )
         assert SECRET not in world.complaints.shown()

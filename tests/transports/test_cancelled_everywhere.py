@@ -148,7 +148,7 @@ def means_for(engine_name: str) -> list[Means]:
     return [means for means in means_here() if (engine_name, means) not in SPARED]
 
 
-# A gateway cancels by scopes alone. By Task.cancel its calls are cancelled below, too, and an engine alone in the long run.
+# A gateway cancels by scopes alone. It is cancelled by Task.cancel, too, below; an engine is in the long run.
 @pytest.mark.parametrize("by", ["scope", pytest.param("every means", marks=pytest.mark.long)])
 @pytest.mark.parametrize("moment", ["blocked", "resuming"])
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
