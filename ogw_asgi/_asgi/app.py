@@ -99,7 +99,7 @@ class GatewayApp:
             return refusal.code
         now_s = clock_s()
         circuits = await dispatcher.circuits.store.known((), now_s)
-        return None if may_be_tried(catalogue, circuits, now_s) else "no_target_may_be_tried"
+        return None if may_be_tried(catalogue, circuits, now_s, listed=self.door.models) else "no_target_may_be_tried"
 
     async def _other_method(self, scope: Scope, send: Send, allow: str) -> None:
         if scope["method"] != "OPTIONS":

@@ -209,6 +209,7 @@ class Account(Unheard):
         self, request_id: str, run: Run, record: AttemptRecord, result: Result, *, misconfigured: bool = False
     ) -> None:
         report = run.attempt.report
+        run.over = True
         if isinstance(result, Answer):
             # Of an answer, what came after its last byte is ours; a failure was waited for until now.
             self._waited(run, until_s=report.heard_s if report is not None else None)
@@ -222,6 +223,9 @@ class Account(Unheard):
             self._ended(run, record, "failed", misconfigured=misconfigured)
 
     def left(self, run: Run) -> None:
+        if run.over:
+            return
+        run.over = True
         target, duration_ms = run.step.target, round((self._clock_s() - self._sent_s(run)) * 1000)
         line = AttemptRecord(target.provider, "cancelled", None, None, duration_ms, target.model)
         self._ended(run, line, "left")
@@ -269,6 +273,7 @@ class Account(Unheard):
                 report.usage,
                 tuple(report.gaps_s),
                 report.sent_s is not None,
+                run.step.target.endpoint is not None,
             ),
             usual=not misconfigured,
         )

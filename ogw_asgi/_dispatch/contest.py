@@ -114,7 +114,11 @@ class Contest:
                 run.permit.on_open = None
                 if run.timer is not None:
                     run.timer.cancel()
-            await self._conclude(run, result)
+            try:
+                await self._conclude(run, result)
+            except BaseException:  # a task's own cancel() goes through a store's shield
+                self._account.left(run)
+                raise
             if self._under_way:
                 last = self._under_way[-1]
                 if last.step.order > run.step.order or (run.hedge and not last.given_up_on):

@@ -63,6 +63,8 @@ class Run:
     permit: Permit
     hedge: bool
     started_s: float
+    over: bool = False
+    """Its end is told, or will be when its answer is closed."""
     number: int = 0
     """From 1 in the order of going out, where somebody listens."""
     timer: anyio.CancelScope | None = None

@@ -22,11 +22,15 @@ MOST_GAPS = 10_000
 LONGEST = 64 << 10
 """An event with usage is short. What is longer is something else, and not parsed for this."""
 
-_MAX_COUNT = 1 << 53
+LOOKS = 8
+"""So many times `usage` is looked at in one run of events, from its end: nearly always the first is the one."""
+
+MOST_TOKENS = 1 << 31
+"""No answer has more; and sums of what some server says stay numbers that exporters can write."""
 
 _MOST_CHOICES = 128
 
-_usage_given = re.compile(rb'"usage"[ \t\r\n]*+:[ \t\r\n]*+\{').finditer
+_usage_given = re.compile(rb'"usage"[ \t\r\n]*+:[ \t\r\n]*+\{').match
 _word = re.compile(r"[\w.:/@+-]{1,128}", re.ASCII).fullmatch
 """What stands in spans and labels: servers put anything there."""
 
@@ -73,25 +77,34 @@ class Report:
 
     def saw(self, data: bytes) -> None:
         """Events that nobody parsed, framed as they go to the caller; or the data of one."""
-        if b'"usage"' not in data:
-            return
-        at = -1
-        for found in _usage_given(data):
-            at = found.start()
-        if at < 0:
-            return
-        start = data.rfind(b"\n\n", 0, at) + 2
-        start = 0 if start < 2 else start
-        end = data.find(b"\n\n", at)
-        event = data[start : end if end >= 0 else len(data)]
+        at = len(data)
+        for _ in range(LOOKS):
+            at = data.rfind(b'"usage"', 0, at)
+            if at < 0:
+                return
+            if not _usage_given(data, at):
+                continue
+            start = data.rfind(b"\n\n", 0, at) + 2
+            start = 0 if start < 2 else start
+            end = data.find(b"\n\n", at)
+            if self._counted(data[start : end if end >= 0 else len(data)]):
+                return
+            at = start
+
+    def _counted(self, event: bytes) -> bool:
+        """Whether it has usage of its own."""
         if len(event) > LONGEST:
-            return
+            return False
         try:
             value = read_document(event.removeprefix(b"data:").decode())
         except (UnicodeDecodeError, InvalidJSON):
-            return
-        if isinstance(value, dict):
-            self.note(value)
+            return False
+        usage = value.get("usage") if isinstance(value, dict) else None
+        found = read_usage(usage) if isinstance(usage, dict) else None
+        if found is None:
+            return False
+        self.note(value)
+        return True
 
     def arrived(self, now_s: float) -> None:
         """Data of the stream has come, its first chunk being there."""
@@ -120,7 +133,7 @@ _NOTHING = (None,) * 5
 
 def _count(values: object, name: str) -> int | None:
     value = values.get(name) if isinstance(values, dict) else None
-    return value if type(value) is int and 0 <= value <= _MAX_COUNT else None
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
 def _text(value: object) -> str | None:

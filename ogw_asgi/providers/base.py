@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from urllib.parse import urlsplit
 
+from .._secret import Misdirected
 from .._values import (
     NO_MODELS,
     ChatCall,
@@ -174,6 +175,8 @@ class Provider:
         """The one request for its models. Raises what `prepare` raises."""
         url = self.models_url()
         origin = origin_of(url)
+        if origin not in self.origins:  # the configured headers may hold a key, too
+            raise Misdirected
         headers = [*forwarded, *self.headers, *(self.authorize(key.reveal_to(origin)) if key else ())]
         return UpstreamQuestion(url=url, headers=headers, body=b"", connect_s=connect_s, origin=origin)
 

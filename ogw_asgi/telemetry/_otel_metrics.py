@@ -114,7 +114,7 @@ class Measures:
             self._first_chunks.record(event.first_chunk_s, told)
         for gap_s in event.gaps_s[:: 1 + len(event.gaps_s) // MOST_GAPS]:
             self._gaps.record(gap_s, told)
-        if event.usage is None:
+        if event.usage is None or event.named:
             return
         # Providers do not say which tokens were text.
         counted = _attributes(*pairs, (_genai.TOKEN_MODALITY, "unknown"))

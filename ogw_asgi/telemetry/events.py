@@ -124,6 +124,7 @@ class AttemptEnded:
         usage: as far as the provider reported it; nobody asks it to. None is unknown, not 0.
         gaps_s: of a stream, the times between arrivals after the first chunk; the first 10,000.
         sent: it was handed to the engine at all; else it took no time.
+        named: its endpoint was named by the caller, so that what it reports is the word of a stranger.
     """
 
     request_id: str
@@ -141,6 +142,7 @@ class AttemptEnded:
     usage: Usage | None = None
     gaps_s: Sequence[float] = ()
     sent: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ class Prometheus:
         self._attempts(provider, outcome, _genai.error_type(event) or "").inc()
         if event.sent:
             self._attempt_durations(provider, outcome).observe(event.duration_s)
-        if event.usage is not None:
+        if event.usage is not None and not event.named:
             model = event.attempt.model if event.attempt.model in self._models else _genai.OTHER
             for field, name in _TOKEN_TYPES.items():
                 if (count := getattr(event.usage, field)) is not None:

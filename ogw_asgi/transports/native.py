@@ -44,16 +44,17 @@ class NativeTransport:
         if request.origin is not None and request.origin != route.shown:
             raise TransportFailure("misdirected")
         if request.method == "POST":
-            head = write_head(route, request.headers, len(request.body))
+            body = request.body
+            head = write_head(route, request.headers, len(body))
         else:
-            head = write_question(route, request.headers)
+            head, body = write_question(route, request.headers), b""
         await anyio.lowlevel.checkpoint_if_cancelled()  # nothing is sent for somebody who has left
         connection = self._pool.take(route.origin) if request.permits is None else None
         while True:
             reused = connection is not None
             connection = connection or await self._connect(route.origin, request.connect_s, request.permits)
             parser = connection.parser = ResponseParser(self._head_bytes)
-            await connection.send(head, request.body)
+            await connection.send(head, body)
             while not parser.status and not parser.failure:
                 await connection.wait()
             if not reused or parser.failure != "reset" or parser.received_bytes:

@@ -71,6 +71,14 @@ def test_it_is_ready_while_one_target_may_be_tried(catalogue: Catalogue, circuit
     assert may_be_tried(catalogue, circuits, 2.0) is expected
 
 
+def test_models_that_settings_list_speak_for_a_provider_without_a_map() -> None:
+    circuits: Circuits = {("b", "invented"): OPEN, ("a", "n"): OPEN}
+    assert not may_be_tried(book(B), circuits, 2.0)
+    assert may_be_tried(book(B), circuits, 2.0, listed=["gpt-4o"])
+    assert not may_be_tried(book(B), {("b", "gpt-4o"): OPEN}, 2.0, listed=["gpt-4o"])
+    assert not may_be_tried(book(A), {("a", "mini"): OPEN}, 2.0, listed=["gpt-4o"]), "its map is the nearer word"
+
+
 def test_a_clock_that_goes_back_keeps_nobody_out_for_longer() -> None:
     later = Circuit(phase="open", seen_s=1000.0, since_s=1000.0, open_s=5.0)
     assert not may_be_tried(book(A), {("a",): later}, 1004.0)

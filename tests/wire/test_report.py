@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogw_asgi._usage import Usage
-from ogw_asgi._wire.report import LONGEST, MOST_GAPS, Report, read_usage
+from ogw_asgi._wire.report import LONGEST, LOOKS, MOST_GAPS, MOST_TOKENS, Report, read_usage
 from ogw_asgi._wire.sse import frame
 
 from .test_properties import objects, some, values
@@ -38,6 +38,7 @@ def event(**members: Any) -> bytes:
         ({"prompt_tokens": -1, "completion_tokens": 5}, Usage(output_tokens=5)),
         ({"prompt_tokens": True, "completion_tokens": 5.0}, None),
         ({"prompt_tokens": "7", "completion_tokens": 1 << 60}, None),
+        ({"prompt_tokens": MOST_TOKENS, "completion_tokens": MOST_TOKENS + 1}, Usage(input_tokens=MOST_TOKENS)),
         ({}, None),
     ],
 )
@@ -101,6 +102,11 @@ LAST = event(id="c", choices=[], usage=COUNTED)
         (LAST + CHUNK, USAGE),
         (event(usage={"prompt_tokens": 1}) + CHUNK + LAST + b": bye\n\n", USAGE),
         (LAST.removeprefix(b"data: ").strip(), USAGE),
+        (LAST + event(choices=[], x_stats={"usage": {"prompt_tokens": 1}}), USAGE),
+        (LAST + event(choices=[], usage={}), USAGE),
+        (LAST + event(choices=[], usage=None) * (LOOKS - 1), USAGE),
+        (LAST + event(choices=[], usage=None) * LOOKS, None),
+        (event(usage={"prompt_tokens": 1}) + LAST, USAGE),
         (CHUNK, None),
         (b"data: [DONE]\n\n", None),
         (event(choices=[{"delta": {"content": 'say "usage": {"prompt_tokens": 1}'}}]), None),
