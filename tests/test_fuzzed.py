@@ -197,6 +197,7 @@ PROPERTIES = {
         "news": "rules/test_shared.py::test_what_is_no_news_changes_nothing_that_could_be_said",
         "word_of": "rules/test_shared.py::test_whoever_knew_nothing_is_as_well_told_as_whoever_saw_it",
         "aged": "rules/test_shared.py::test_a_word_ages_as_what_it_says_does",
+        "longest_s": "rules/test_shared.py::test_nothing_gets_longer_by_a_word_than_it_could_have_got_here",
         "heard": "rules/test_shared.py::test_nothing_gets_longer_by_a_word_than_it_could_have_got_here",
     },
     "_rules.shares": {

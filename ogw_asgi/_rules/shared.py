@@ -128,7 +128,7 @@ def heard(state: Circuit, word: Word, now_s: float, breaker: Breaker, *, longest
         if state.phase == "closed":
             return state
         return Circuit(seen_s=now_s, since_s=since_s, trips=trips, cooling_until_s=state.cooling_until_s)
-    left_s = _bounded(word.left_s, max(breaker.open_max_s * (1 + JITTER), LONGEST_S))
+    left_s = _bounded(word.left_s, longest_s(breaker))
     learned = Circuit(
         phase=word.phase,
         seen_s=now_s,
@@ -147,6 +147,11 @@ def heard(state: Circuit, word: Word, now_s: float, breaker: Breaker, *, longest
     if state.lease is not None and state.lease.ticket != ELSEWHERE and now_s < state.lease.until_s:
         lease = state.lease  # it was given away here while others could not be asked
     return replace(learned, lease=lease)
+
+
+def longest_s(breaker: Breaker) -> float:
+    """For how long a circuit may stay open here, or cool down, by its own rules or a provider's word."""
+    return max(breaker.open_max_s * (1 + JITTER), LONGEST_S)
 
 
 def _bounded(value_s: float, most_s: float) -> float:

@@ -13,14 +13,18 @@ MOST = 1000
 KEPT_MS = 60_000
 """A circuit that opens again within its series goes on with longer times, so its end is remembered for so long."""
 
+LONGEST_NAME = 200
+"""A provider's name has 64 characters at the most, and the hash behind it 32."""
+
 SCRIPT = (
-    f"local MOST, KEPT = {MOST}, {KEPT_MS}\n"
+    f"local MOST, KEPT, LONGEST = {MOST}, {KEPT_MS}, {LONGEST_NAME}\n"
     + """\
 local GRACE = 50
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local said = cjson.decode(ARGV[1])
 local hash, entries, stamps, count = KEYS[1], {}, {}, 0
+local PHASES = {closed = true, open = true, half_open = true}
 
 local function left(till)
   return math.max(0, (till or 0) - now)
@@ -30,11 +34,37 @@ local function written_as(one, noted, dies)
   return string.format('%.0f %.0f %s', noted, dies, cjson.encode(one))
 end
 
+local function is_number(value)
+  return type(value) == 'number' and value >= 0 and value < 1e15
+end
+
+-- Whoever may write here may write anything: what no worker would have said counts as nothing, and nothing holds for
+-- longer than a worker would hold it, counted from when it was written.
+local function sane(one, noted)
+  if type(one) ~= 'table' or (one.phase ~= nil and not PHASES[one.phase]) then
+    return nil
+  end
+  for _, name in ipairs({'at', 'since', 'open', 'cool', 'lease', 'trips', 'silent', 'recovered'}) do
+    if one[name] ~= nil and not is_number(one[name]) then
+      return nil
+    end
+  end
+  for _, name in ipairs({'by', 'holder'}) do
+    if one[name] ~= nil and type(one[name]) ~= 'string' then
+      return nil
+    end
+  end
+  for _, name in ipairs({'open', 'cool', 'lease'}) do
+    one[name] = one[name] and math.min(one[name], noted + said.most)
+  end
+  return one
+end
+
 local function entry(id)
   local one = entries[id]
   if type(one) == 'string' then
     local sound, value = pcall(cjson.decode, one)
-    one = sound and type(value) == 'table' and value or nil
+    one = sound and sane(value, stamps[id]) or nil
     entries[id] = one
   end
   return one
@@ -44,7 +74,7 @@ local flat = redis.call('HGETALL', hash)
 for at = 1, #flat, 2 do
   local id, noted, dies, rest = flat[at], string.match(flat[at + 1], '^(%d+) (%d+) (.*)$')
   noted, dies = tonumber(noted), tonumber(dies)
-  if not noted or dies < now then
+  if not noted or #id > LONGEST or math.min(dies, noted + said.most + KEPT) < now then
     redis.call('HDEL', hash, id)
   else
     entries[id], stamps[id], count = rest, noted, count + 1
@@ -141,6 +171,10 @@ if written then
     end
   end
   redis.call('PEXPIRE', hash, math.max(longest, redis.call('PTTL', hash)))
+end
+
+if count > 0 and redis.call('PTTL', hash) == -1 then
+  redis.call('PEXPIRE', hash, said.most + KEPT)
 end
 
 local after = said.after

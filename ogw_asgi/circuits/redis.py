@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -27,9 +28,15 @@ from anyio.streams.tls import TLSStream
 from .._rules.shared import Word
 from .._values import Sealed
 from ..exceptions import ConfigurationError, shows_no_arguments
-from ._script import SCRIPT
+from ._script import LONGEST_NAME, MOST, SCRIPT
 
 logger = logging.getLogger("ogw_asgi")
+
+MOST_TOLD = 2 * MOST
+"""Our script tells of no more."""
+
+LONGEST_ANSWER = 512 << 10
+"""More than a thousand circuits take. To read it takes as long as an answer of a provider that size."""
 
 AGAIN_S = 5.0
 """After a failure it is left alone for so long."""
@@ -242,9 +249,13 @@ class RedisLink:
 
 def _read(reply: Any) -> Answer:
     """Raises whatever it likes: it may be of another version, or no answer of our script at all."""
+    if len(reply) > LONGEST_ANSWER:
+        raise ValueError
     said = json.loads(reply)
     told = []
-    for name, phase, ago, since, left, trips, silent, recovered, cool, leased in said["told"] or ():
+    for name, phase, ago, since, left, trips, silent, recovered, cool, leased in islice(said["told"] or (), MOST_TOLD):
+        if len(name) > LONGEST_NAME:
+            continue
         word = Word(
             phase=_PHASES[phase],
             ago_s=ago / 1000,

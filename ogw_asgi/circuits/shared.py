@@ -20,7 +20,7 @@ from typing import Any
 import anyio
 
 from .._rules.circuit import CLOSED, Admitted, Circuit, Event, Released, transition
-from .._rules.shared import ELSEWHERE, Word, aged, heard, news, word_of
+from .._rules.shared import ELSEWHERE, Word, aged, heard, longest_s, news, word_of
 from .._values import Breaker
 from .base import Key
 from .memory import MOST, MemoryCircuits
@@ -87,6 +87,7 @@ class SharedCircuits:
         self._places = places
         self._longest_lease_s = longest_lease_s
         self._worker = secrets.token_hex(6)
+        self._most_ms = _ms(max(longest_s(breaker), longest_lease_s))
         self._turn = anyio.Lock()
         self._due_s = float("-inf")
         self._after_ms = 0
@@ -231,7 +232,7 @@ class SharedCircuits:
             if lease is not None and lease.ticket != ELSEWHERE and lease.until_s > now_s:
                 op |= {"holder": self._holder(lease.ticket), "lease": _ms(lease.until_s - now_s)}
             ops.append(op)
-        return {"worker": self._worker, "after": self._after_ms, "ops": ops}
+        return {"worker": self._worker, "after": self._after_ms, "most": self._most_ms, "ops": ops}
 
     def _heard(self, answer: Answer, batch: Mapping[Key, _Pending], now_s: float) -> None:
         self._after_ms = max(0, answer.now_ms - OVERLAP_MS)

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from ogw_asgi._rules.circuit import Circuit, Cooled, Failed
+from ogw_asgi._rules.standing import standing
 from ogw_asgi.circuits._script import KEPT_MS, MOST
 from ogw_asgi.testing import chat, error
 
@@ -100,3 +101,69 @@ async def test_what_the_script_writes_is_read_by_those_who_look(server: RedisSer
     assert name.startswith("a:")
     assert int(dies) - int(noted) == 30_000 + KEPT_MS
     assert json.loads(said)["phase"] == "open"
+
+
+FAR_MS = 99_999_999_999_999
+
+
+def forge(server: RedisServer, said: object, *, noted: int | None = None) -> None:
+    """Somebody writes of `A` what they like."""
+    now_ms = int(server.ask("TIME")[0]) * 1000
+    text = said if isinstance(said, str) else json.dumps(said)
+    server.ask("HSET", HASH, sharing(server.url)._called(A), f"{now_ms if noted is None else noted} {FAR_MS} {text}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"phase": "open", "open": FAR_MS},
+        {"phase": "half_open", "holder": "somebody", "lease": FAR_MS},
+        {"cool": FAR_MS},
+        {"phase": "open", "open": FAR_MS, "at": FAR_MS, "since": FAR_MS, "trips": 1_000_000},
+    ],
+    ids=["open", "leased", "cooling", "from the future"],
+)
+async def test_nobody_who_can_write_there_keeps_a_target_out_for_longer_than_a_worker_could(
+    server: RedisServer, said: object
+) -> None:
+    forge(server, said)
+    circuit = await seen(server.url)
+    assert standing([circuit], anyio.current_time()).state == "wait"
+    assert 0 < server.ask("PTTL", HASH) <= 300_000 + KEPT_MS + 1000
+    server.clock_jumps(200)
+    await seen(server.url)
+    server.clock_jumps(101)
+    circuit = await seen(server.url)
+    assert standing([circuit], anyio.current_time()).state != "wait", "counted from when it was written"
+    server.clock_jumps(1 + KEPT_MS / 1000)
+    await seen(server.url)
+    assert server.fields() == {}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"at": "x"},
+        {"open": {}},
+        {"cool": "x"},
+        '{"at": 1e400}',
+        '{"open": null}',
+        {"phase": 5},
+        {"phase": "ajar"},
+        {"holder": {}, "phase": "half_open", "lease": 1},
+        {"trips": "x"},
+        {"silent": True},
+        {"since": -1},
+        {"by": ["x"]},
+    ],
+)
+async def test_what_no_worker_would_have_said_counts_as_nothing_and_harms_nobodys_word(
+    server: RedisServer, said: object
+) -> None:
+    forge(server, said)
+    one, two = sharing(server.url), sharing(server.url)
+    (circuit,) = await one.read([A], anyio.current_time())
+    assert circuit.phase == "closed"
+    await one.apply([(A, Failed(1, for_s=60.0))], anyio.current_time())
+    (heard,) = await two.read([A], anyio.current_time())
+    assert heard.phase == "open", "both are still heard"

@@ -25,7 +25,19 @@ from ogw_asgi._rules.circuit import (
     transition,
 )
 from ogw_asgi._rules.cooldown import LONGEST_S
-from ogw_asgi._rules.shared import ELSEWHERE, LONG_S, NO_NEWS, SLACK_S, News, Word, aged, heard, news, word_of
+from ogw_asgi._rules.shared import (
+    ELSEWHERE,
+    LONG_S,
+    NO_NEWS,
+    SLACK_S,
+    News,
+    Word,
+    aged,
+    heard,
+    longest_s,
+    news,
+    word_of,
+)
 from ogw_asgi._rules.standing import standing
 from ogw_asgi._values import Breaker
 
@@ -196,8 +208,8 @@ def test_nothing_gets_longer_by_a_word_than_it_could_have_got_here(
     now_s += later_s
     here_s = max(ends_s(state) + min(0.0, later_s), now_s)
     after = heard(state, word, now_s, ONCE, longest_lease_s=LEASE_S)
-    longest_s = max(LONGEST_S, ONCE.open_max_s * 1.25, LEASE_S)
-    assert ends_s(after) <= max(here_s, now_s + longest_s) + 1e-6
+    assert longest_s(ONCE) == max(LONGEST_S, ONCE.open_max_s * 1.25)
+    assert ends_s(after) <= max(here_s, now_s + max(longest_s(ONCE), LEASE_S)) + 1e-6
     assert after.phase in ("closed", "open", "half_open")
     assert not math.isnan(ends_s(after))
     assert standing([after], now_s).state in ("ready", "probe", "wait")
