@@ -104,9 +104,11 @@ class Contest:
                     ends_s=self._failover.ends_s,
                 )
             except BaseException:  # the caller has left
-                with anyio.CancelScope(shield=True):
-                    await self._admission.settle(run.permit, NEUTRAL, self._loop.clock_s())
-                self._account.left(run)
+                try:
+                    with anyio.CancelScope(shield=True):
+                        await self._admission.settle(run.permit, NEUTRAL, self._loop.clock_s())
+                finally:
+                    self._account.left(run)
                 raise
             finally:
                 self._under_way = tuple([one for one in self._under_way if one is not run])
@@ -249,6 +251,9 @@ class Contest:
         if isinstance(result, Answer):
             self.won = run.step
             self._decide(result)
+            # Before the store is waited for: whoever leaves meanwhile closes the answer.
+            assert record is not None
+            self._account.concluded(self._terms.request_id, run, record, result)
         elif verdict.action == "stop":
             self.refusing = run.attempt
             decided = self._failover.next_step(now_s, 0.0)
@@ -260,8 +265,9 @@ class Contest:
         if run.begun and verdict.counts is not None and outcome.status is not None:
             await self._admission.broken(run.permit.scope, now_s)
         await self._settle(run, verdict, outcome, now_s)
-        assert record is not None
-        self._account.concluded(self._terms.request_id, run, record, result, misconfigured=verdict.alert)
+        if not isinstance(result, Answer):
+            assert record is not None
+            self._account.concluded(self._terms.request_id, run, record, result, misconfigured=verdict.alert)
 
     async def _conclude_late(self, run: Run, result: Answer | Outcome | None, now_s: float) -> None:
         """The request was decided without it: its answer, if there is one, is nobody's."""

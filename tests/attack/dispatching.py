@@ -211,11 +211,15 @@ def _scope(headers: Mapping[str, str]) -> dict[str, Any]:
 
 
 class Yielding:
-    """A store that others may share: each of its steps is atomic, and each is waited for."""
+    """A store that others may share: each of its steps is atomic, and each is waited for.
 
-    def __init__(self, store: MemoryCircuits, wait: Callable[[], Awaitable[None]]) -> None:
+    `at_once`: what is applied is, before it is waited for, so that no Task.cancel() can come between.
+    """
+
+    def __init__(self, store: MemoryCircuits, wait: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:
         self._store = store
         self._wait = wait
+        self._at_once = at_once
 
     async def read(self, keys: Sequence[Key], now_s: float) -> Any:
         await self._wait()
@@ -227,7 +231,8 @@ class Yielding:
 
     async def apply(self, events: Any, now_s: float) -> Any:
         with anyio.CancelScope(shield=True):  # as the base asks for
-            await self._wait()
+            if not self._at_once:
+                await self._wait()
             changes = await self._store.apply(events, now_s)
             await self._wait()
         return changes
@@ -252,6 +257,7 @@ def played(
     limits: Limits | None = None,
     breaker: Breaker | None = None,
     wait: Callable[[], Awaitable[None]] | None = None,
+    at_once: bool = False,
     crowd: bool = False,
 ) -> Played:
     """The gateway with new, empty circuits and slots, and these providers; `wait`: what its store waits for."""
@@ -259,7 +265,7 @@ def played(
     assert opened is not None
     timeouts, limits = timeouts or Timeouts(), limits or Limits()
     memory = MemoryCircuits(breaker or Breaker(), jitter=lambda: 0.5)
-    store: CircuitStore = memory if wait is None else Yielding(memory, wait)
+    store: CircuitStore = memory if wait is None else Yielding(memory, wait, at_once=at_once)
     upstreams = Upstreams(plays)
     dispatcher = replace(
         opened.dispatcher,

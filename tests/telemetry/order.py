@@ -64,5 +64,5 @@ def _assert_attempts(events: Sequence[Event]) -> None:
                 assert (event.end == "broken") == (event.cause is not None)
                 assert (event.end in ("complete", "broken")) <= (line.outcome == "ok"), event
             case RequestEnded():
-                assert under_way == {}, "an attempt is left behind"
+                assert under_way == {}, f"an attempt is left behind: {events}"
                 assert event.overhead_s is None or 0 <= event.overhead_s <= event.duration_ms / 1000 + 0.002
