@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from .._environment.names import entries_of, object_in, own_names
@@ -151,7 +151,7 @@ def _entry(name: str, entry: Any, env: Mapping[str, str]) -> dict[str, str]:
     return mended
 
 
-def _is_shown(variable: object) -> bool:
+def _is_shown(variable: object) -> TypeGuard[str]:
     """It may be the key itself, in the wrong place."""
     return isinstance(variable, str) and len(variable) <= 40 and _looks_like_a_variable(variable) is not None
 
