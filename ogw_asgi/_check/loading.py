@@ -62,17 +62,19 @@ def load(name: str) -> Gateway:
         return found._gateway
     if isinstance(found, Gateway):
         return found
-    says = f"expected a Gateway, or a callable without arguments that returns one; it is of the type {type(found).__name__}"
+    kind = type(found).__name__
+    says = f"expected a Gateway, or a callable without arguments that returns one; it is of the type {kind}"
     raise NotLoaded(Problem(name, says, _instead(module_name, module)))
 
 
 def _parts(name: str) -> tuple[str, str]:
     module, _, path = name.partition(":")
-    if all(module.split(".")) and not set("/\\ ") & set(module) and not module.endswith(".py"):
-        if path and all(part.isidentifier() for part in path.split(".")):
-            return module, path
+    named = all(module.split(".")) and not set("/\\ ") & set(module) and not module.endswith(".py")
+    attribute = all(part.isidentifier() for part in path.split("."))
+    if named and attribute:
+        return module, path
     near = ".".join(part for part in module.removesuffix(".py").replace("\\", "/").split("/") if part.strip("."))
-    perhaps = f"{near or 'app'}:{path or 'gateway'}"
+    perhaps = f"{near or 'app'}:{path if attribute else 'gateway'}"
     raise NotAName(f"expected module:attribute, as in app:gateway, with dots and no path; perhaps {plain(perhaps)}")
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 import ssl
+from dataclasses import replace
+from urllib.parse import urlencode
 
 from .._dispatch.clock import clock_s
+from .._values import Sealed
 from ..circuits.redis import RedisLink, RedisPlace
 from ..circuits.shared import PATIENCE_S
 from ..gateway import Gateway
 from ..transports.dial import Dialer
 from .effective import address_shown
-from .mending import export, in_code
+from .mending import export
 from .report import Asked, Problem
 from .tls import why_not_trusted
 
@@ -48,32 +50,31 @@ async def _problem(setting: str, place: RedisPlace, cause: str) -> Problem:
     """`cause`: as the link names it."""
     where = address_shown(place).partition("://")[2]
     kind, _, code = cause.partition(":")
-    url = _url(setting, place)
-    acl = f"ACL SETUSER {shlex.quote(place.username or 'default')} on '~ogw:*' +@all"
-    if code == "NOAUTH" or (code == "ERR" and "Auth" in kind):
-        return Problem(
-            setting, f"password: {where} wants one, and another or none was sent", _url(setting, place, True)
-        )
+    elsewhere = _line(setting, replace(place, host="HOST"))
+    if code == "NOAUTH":
+        says = f"password: {where} wants one, and none is set"
+        return Problem(setting, says, _line(setting, replace(place, password=Sealed(""))))
     if code == "WRONGPASS" or "Authentication" in kind:
-        return Problem(
-            setting, f"password: {where} does not take it, or not from that user", _url(setting, place, True)
-        )
+        says = f"password: {where} does not take it, or not from that user"
+        return Problem(setting, says, _line(setting, replace(place, password=Sealed(""))))
     if code == "NOPERM" or "Authorization" in kind:
-        says = f"rights: {where} lets that user not do what is needed (EVALSHA, EVAL, and hashes at ogw:*)"
-        return Problem(setting, says, f"redis-cli {acl}")
+        says = f"rights: {where} does not let that user do what is needed (EVAL, EVALSHA, and hashes at ogw:*)"
+        return Problem(setting, says, f"redis-cli ACL SETUSER {'USER' if place.username else 'default'} '~ogw:*' +@all")
     match kind:
         case "dns":
-            return Problem(setting, f"DNS: no host is known by the name {place.host}", url)
+            return Problem(setting, f"DNS: no host is known by the name {place.host}", elsewhere)
         case "connect" | "ConnectionRefusedError" | "FileNotFoundError" | "PermissionError":
-            return Problem(setting, f"connection: {where} refuses it, or cannot be reached from here", url)
+            return Problem(setting, f"connection: {where} refuses it, or cannot be reached from here", elsewhere)
         case "timeout":
-            return Problem(setting, f"timeout: no answer from {where} within {LIMIT_S:g} s", url)
+            return Problem(setting, f"timeout: no answer from {where} within {LIMIT_S:g} s", elsewhere)
     if place.tls and "SSL" in kind:
         return await _of_tls(setting, place, where)
     if code:
         return Problem(setting, f"Redis: {where} answers {code}", f"look at the log of the Redis at {where}")
-    says = f"protocol: {where} broke it off, or what answers there is no Redis; rediss:// instead of redis://?"
-    return Problem(setting, says, url)
+    says = f"protocol: {where} broke it off, or what answers there is no Redis"
+    if place.tls or place.path is not None:
+        return Problem(setting, says, elsewhere)
+    return Problem(setting, f"{says}; rediss:// instead of redis://?", _line(setting, replace(place, tls=True)))
 
 
 async def _of_tls(setting: str, place: RedisPlace, where: str) -> Problem:
@@ -81,15 +82,21 @@ async def _of_tls(setting: str, place: RedisPlace, where: str) -> Problem:
     context = ssl.create_default_context()
     detail = await why_not_trusted(f"https://{host}:{place.port}", context, LIMIT_S)
     if detail is not None and "not TLS" in detail:
-        return Problem(setting, f"TLS: {detail}; redis:// instead of rediss://?", _url(setting, place))
+        says = f"TLS: {detail}; redis:// instead of rediss://?"
+        return Problem(setting, says, _line(setting, replace(place, tls=False)))
     why = f" ({detail})" if detail else ""
     says = f"TLS: the certificate of {where} is not accepted{why}"
     return Problem(setting, says, "export SSL_CERT_FILE=internal-ca.pem    # for all that has no trust of its own")
 
 
-def _url(setting: str, place: RedisPlace, password: bool = False) -> str | None:
-    """A line to be filled in. What is right of it is not repeated: it may hold a password."""
-    who = f"{place.username or ''}:PASSWORD@" if password else ""
-    if setting != "redis_url":
-        return export(setting, f"redis://{who}HOST:6379/0")
-    return f"Gateway(redis_url='redis://{who}HOST:6379/0', ...)" if who else in_code("redis_url")
+def _line(setting: str, place: RedisPlace) -> str:
+    """With its own words, but for who asks there."""
+    who = "USER" if place.username else ""
+    who += ":PASSWORD" if place.password is not None else ""
+    scheme, _, address = address_shown(place).partition("://")
+    query = {"db": str(place.db)} if place.path is not None and place.db else {}
+    if place.namespace != "default":
+        query["namespace"] = place.namespace
+    rest = "" if place.path is not None else f"/{place.db}"
+    url = f"{scheme}://{who}{'@' if who else ''}{address}{rest}{'?' if query else ''}{urlencode(query)}"
+    return f"Gateway(redis_url={url!r}, ...)" if setting == "redis_url" else export(setting, url)
