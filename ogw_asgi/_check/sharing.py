@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import ssl
 from dataclasses import replace
 from urllib.parse import urlencode
@@ -50,21 +51,31 @@ async def _problem(setting: str, place: RedisPlace, cause: str) -> Problem:
     """`cause`: as the link names it."""
     where = address_shown(place).partition("://")[2]
     kind, _, code = cause.partition(":")
-    elsewhere = _line(setting, replace(place, host="HOST"))
-    if code == "NOAUTH":
+    if place.path is not None:
+        elsewhere = f"ls -l {shlex.quote(place.path)}"
+    else:
+        elsewhere = _line(setting, replace(place, host="HOST"))
+    if code == "NOAUTH" or kind == "AuthenticationRequiredError":
         says = f"password: {where} wants one, and none is set"
         return Problem(setting, says, _line(setting, replace(place, password=Sealed(""))))
-    if code == "WRONGPASS" or "Authentication" in kind:
+    if code == "WRONGPASS" or kind == "AuthenticationFailureError":
         says = f"password: {where} does not take it, or not from that user"
-        return Problem(setting, says, _line(setting, replace(place, password=Sealed(""))))
-    if code == "NOPERM" or "Authorization" in kind:
+        return Problem(setting, says, _line(setting, place))
+    if code == "NOPERM" or kind == "AuthorizationError":
         says = f"rights: {where} does not let that user do what is needed (EVAL, EVALSHA, and hashes at ogw:*)"
         return Problem(setting, says, f"redis-cli ACL SETUSER {'USER' if place.username else 'default'} '~ogw:*' +@all")
+    if code == "DB":
+        return Problem(
+            setting, f"database: {where} has none of the number {place.db}", _line(setting, replace(place, db=0))
+        )
     match kind:
         case "dns":
             return Problem(setting, f"DNS: no host is known by the name {place.host}", elsewhere)
         case "connect" | "ConnectionRefusedError" | "FileNotFoundError" | "PermissionError":
             return Problem(setting, f"connection: {where} refuses it, or cannot be reached from here", elsewhere)
+        case "timeout" if place.tls:  # in plain text a Redis takes a greeting of TLS for the beginning of a command
+            says = f"timeout: no answer from {where} within {LIMIT_S:g} s; redis:// instead of rediss://?"
+            return Problem(setting, says, _line(setting, replace(place, tls=False)))
         case "timeout":
             return Problem(setting, f"timeout: no answer from {where} within {LIMIT_S:g} s", elsewhere)
     if place.tls and "SSL" in kind:

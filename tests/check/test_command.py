@@ -143,7 +143,9 @@ def test_every_problem_is_told_in_one_go_with_the_line_that_mends_it(check: Chec
     mends = {one["setting"]: one["mend"] for one in report["problems"]}
     assert mends["OGW_SUCCESS_STATUS"] == "export OGW_SUCCESS_STATUS=201"
     assert mends["OGW_BEARER_TOKENS"] == "unset OGW_BEARER_TOKENS"
-    assert mends["OGW_TIMEOT_MS"] == 'export OGW_TIMEOUT_MS="$OGW_TIMEOT_MS"; unset OGW_TIMEOT_MS'
+    assert mends["OGW_TIMEOT_MS"] == "unset OGW_TIMEOT_MS"
+    alone = told(check, GOOD | {"OGW_TIMEOT_MS": "2500"})["problems"]
+    assert [one["mend"] for one in alone] == ['export OGW_TIMEOUT_MS="$OGW_TIMEOT_MS"; unset OGW_TIMEOT_MS']
     assert mends["OGW_FAILOVER_SEQUENCE"] == "export OGW_FAILOVER_SEQUENCE='[\"openai\"]'"
     assert "export GROQ_API_KEY=KEY" in [one["mend"] for one in report["problems"]]
     found = settings_of(report)

@@ -1,4 +1,4 @@
-"""The lines that mend: whoever follows them, one after the other, ends with a gateway that is well, and keeps the rest."""
+"""The lines that mend: whoever follows them, one after the other, ends with a good gateway, and keeps the rest."""
 
 from __future__ import annotations
 
