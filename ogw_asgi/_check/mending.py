@@ -89,7 +89,9 @@ def in_code(text: str) -> str | None:
             return line
     argument = rest.partition(": ")[0]
     if argument in ("api_key", "base_url", "endpoint") or argument in _ARGUMENTS:
-        return provider_in_code(_CLASSES.get(first, "OpenAICompatible"), first, argument)
+        if first in _CLASSES:
+            return provider_in_code(_CLASSES[first], first, argument)
+        return f"{_argument('', first, argument)} of {first}"  # of which class it is, is not said
     return None
 
 
@@ -99,13 +101,16 @@ def sequence_in_code(providers: list[str]) -> str:
 
 def provider_in_code(made: str, name: str, argument: str, value: str | None = None) -> str:
     """`made`: its class. `value`: of a URL."""
-    if argument in ("base_url", "endpoint"):
-        argument, usual = _URLS.get(made, ("base_url", "https://HOST/v1"))
-        given = repr(usual if value is None else value)
-    else:
-        given = _ARGUMENTS.get(argument, f"os.environ['{key_variable(name)}']")
     who = f"{name!r}, " if made == "OpenAICompatible" else "" if name in _CLASSES else f"name={name!r}, "
-    return f"{made}({who}{argument}={given}, ...)"
+    return f"{made}({who}{_argument(made, name, argument, value)}, ...)"
+
+
+def _argument(made: str, name: str, argument: str, value: str | None = None) -> str:
+    if argument in ("base_url", "endpoint"):
+        argument, usual = _URLS.get(made, (argument, "https://HOST/v1"))
+        return f"{argument}={value or usual!r}"
+    given = _ARGUMENTS.get(argument, f"os.environ['{key_variable(name)}']")
+    return f"{argument}={given}"
 
 
 def key_variable(name: str) -> str:

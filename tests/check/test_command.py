@@ -432,7 +432,7 @@ def test_a_factory_that_cannot_be_called_as_servers_do_is_told_why(
         ("providers=[OpenAI(api_key='c4 n4ry')]", "OpenAI(api_key=os.environ['OPENAI_API_KEY'], ...)"),
         (
             "providers=[Azure(name='eu', endpoint='https://a.test', api_key='c4 n4ry')]",
-            "OpenAICompatible('eu', api_key=os.environ['EU_API_KEY'], ...)",
+            "api_key=os.environ['EU_API_KEY'] of eu",
         ),
         ("providers=[Azure(endpoint='a')]", "Azure(endpoint='https://RESOURCE.openai.azure.com', ...)"),
         (

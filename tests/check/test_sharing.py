@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ogw_asgi._check.command import run
 from ogw_asgi._check.effective import effective
 from ogw_asgi._check.report import Asked
 from ogw_asgi.testing import dead_port
-from tests.canaries import canary
+from tests.canaries import assert_silent, canary
 from tests.circuits.redis_server import RedisServer, redis_server
 from tests.transports.servers import server_of
 
@@ -42,6 +43,7 @@ async def ask(url: str) -> Asked:
     with anyio.fail_after(20):
         asked = await sharing.asked_redis(Gateway(redis_url=url))
     assert asked is not None
+    assert_silent(repr(asked), "what it was asked")
     return asked
 
 
@@ -85,10 +87,18 @@ async def test_it_answers_by_its_port_and_by_its_socket_and_keeps_nothing_of_it(
 async def test_what_is_wrong_is_told_with_a_line_and_without_the_password(
     server: RedisServer, locked: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def look_up(*name: Any, **options: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
     at, locked_at = f"127.0.0.1:{server.port}", f"127.0.0.1:{locked.port}"
     with dead_port() as port:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", look_up)
+            problem = (await ask("redis://nowhere.test/2")).problem
+        assert problem is not None
+        assert problem.says == "DNS: no host is known by the name nowhere.test"
+        assert problem.mend == "Gateway(redis_url='redis://HOST:6379/2', ...)"
         for url, says, mend in (
-            ("redis://nowhere.invalid/2", "DNS: no host is known by the name nowhere.invalid", "redis://HOST:6379/2"),
             (f"redis://127.0.0.1:{port}", "connection: 127.0.0.1:", f"redis://HOST:{port}/0"),
             (
                 f"redis://:{PASSWORD}@127.0.0.1:{port}?namespace=a",
