@@ -57,7 +57,8 @@ def of_environment(environ: Mapping[str, str]) -> tuple[Report, Gateway]:
     gateway._sources = sources(environ)
     report = Report("environment")
     env = present(environ)
-    missing = _missing(env)
+    # What cannot be read of OGW_PROVIDERS is mended into one.
+    missing = [] if any(flaw.variable == "OGW_PROVIDERS" for flaw in flaws) else _missing(env)
     report.problems += missing
     report.problems += [_problem(flaw, env) for flaw in flaws if not _follows(flaw, missing, env)]
     for name, near in unknown_names(env).items():
@@ -113,7 +114,7 @@ def heard() -> Iterator[list[str]]:
 
 def _missing(env: Mapping[str, str]) -> list[Problem]:
     """That there is no provider at all, with the variables of those that the sequence names."""
-    if meant(env) or "OGW_PROVIDERS" in env:
+    if meant(env):
         return []
     says = "there is none: every call would be a 503"
     named = [name for name in named_in_sequence(env) if name in VARIABLES]

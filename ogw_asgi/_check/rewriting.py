@@ -10,6 +10,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import chain, count
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
@@ -134,7 +135,8 @@ def _entries(env: Mapping[str, str]) -> dict[str, dict[str, str]]:
         new = name
         if not _name(name) or name in own_names(env):
             slug = _slug(name)
-            new = next(one for one in (slug, *(f"{slug}-{number}" for number in range(2, 99))) if one not in taken)
+            others = (f"{slug}-{number}" for number in count(2))
+            new = next(one for one in chain([slug], others) if one not in taken)
             taken.append(new)
         mended[new] = _entry(new, entry, env)
     return mended

@@ -51,6 +51,7 @@ BROKEN: list[Mapping[str, str]] = [
     listing(groq={"base_url": "https://g.test/v1", "api_key_env": KEY}),
     listing(**{"a: b": {"base_url": "https://g.test/v1", "api_key_env": "NOT_SET"}}),
     {"OGW_PROVIDERS": "groq"},
+    {"OGW_PROVIDERS": "{}", "OGW_FAILOVER_SEQUENCE": '["azure", "azure"]'},
     {"OGW_PROVIDERS": "[]"},
     OPENAI | {"OGW_BEARER_TOKENS": "good-token-that-is-long-enough", "OGW_BEARER_TOKEN": canary("stray")},
     OPENAI | {"OGW_BEARER_TOKENS": " ", "OGW_BEARER_TOKEN": canary("stray-and-long-enough-as-well")},
