@@ -7,6 +7,7 @@ each is asked for an answer to no messages at all: that is refused, and how it i
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import anyio
 
 from .._dispatch.clock import clock_s
+from .._environment.names import present
 from .._values import ChatCall, Header, Secret, Target, UpstreamRequest
 from .._version import __version__
 from ..exceptions import where
@@ -21,7 +23,7 @@ from ..gateway import Gateway
 from ..providers import Azure, Provider
 from ..providers.base import Unservable
 from ..transports.base import Transport, TransportFailure
-from .diagnosis import Failure, of_answer, of_deployment, of_failure, of_key
+from .diagnosis import Failure, Sources, of_answer, of_deployment, of_failure, of_key
 from .effective import origin_shown
 from .report import Asked, Problem
 from .tls import why_not_trusted
@@ -75,7 +77,7 @@ class _Asking:
         self._provider = provider
         self._transport = transport
         self._connect_s = gateway._timeouts.connect_s
-        self._sources = gateway._sources
+        self._sources = Sources(gateway._sources, present(os.environ))
 
     async def run(self) -> Asked:
         started_s = clock_s()
@@ -111,7 +113,8 @@ class _Asking:
         except TransportFailure as failure:
             return replace(asked, problem=await self._failed(failure))
         except Exception as error:  # a provider class of somebody's own
-            return replace(asked, problem=Problem(f"providers.{provider.name}", f"cannot be asked: {where(error)}"))
+            says, mend = f"cannot be asked: {where(error)}", f"look at {type(provider).__name__}.models_url()"
+            return replace(asked, problem=Problem(f"providers.{provider.name}", says, mend))
 
     async def _ask_without_a_list(self, asked: Asked, key: Secret | None, first: _Answer) -> Asked:
         """Is it the URL, or does this server list no models?"""

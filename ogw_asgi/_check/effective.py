@@ -8,6 +8,7 @@ from typing import Any
 
 from .._values import Breaker, Limits, PublicHTTPS, Timeouts
 from ..auth.anyone import allow_anyone
+from ..circuits.redis import RedisPlace
 from ..gateway import Gateway
 from ..providers import VLLM, Azure, Provider
 from ..transports.choice import choose
@@ -25,6 +26,21 @@ def effective(gateway: Gateway, *, refused: Collection[str] = ()) -> list[Settin
 def origin_shown(provider: Provider) -> str:
     """Scheme, host and port: a path may hold an account or a token."""
     return provider.origins[0] if provider.origins else "named by callers"
+
+
+def address_shown(place: RedisPlace) -> str:
+    """Without who asks there."""
+    if place.path is not None:
+        return f"unix://{place.path}"
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    return f"{'rediss' if place.tls else 'redis'}://{host}:{place.port}"
+
+
+def place_shown(place: RedisPlace) -> str:
+    scheme, _, rest = address_shown(place).partition("://")
+    who = f"{MASKED}@" if place.username or place.password is not None else ""
+    db = f"{'' if place.path is None else '?db='}{place.db}"
+    return f"{scheme}://{who}{rest}{'/' if place.path is None else ''}{db}, namespace {place.namespace}"
 
 
 class _Listing:
@@ -48,6 +64,8 @@ class _Listing:
         models = [name for name in door.models if name not in mapped]
         yield self._one("models", _listed(models), default=not models)
         yield self._one("authenticate", _authentication(door.authenticator), default=door.authenticator is None)
+        place = gateway._redis
+        yield self._one("redis_url", "none" if place is None else place_shown(place), default=place is None)
         chosen, auto = gateway._engine.name, choose("auto").name
         yield self._one("engine", _why(auto) if chosen == auto else chosen, default=chosen == auto)
         sinks = [type(sink).__name__ for sink in gateway._observers._sinks]

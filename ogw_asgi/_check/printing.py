@@ -21,6 +21,8 @@ def printed(report: Report) -> str:
     ]
     if report.asked is not None:
         blocks.append(["asked for their models", *(line for one in report.asked for line in _asked(one))])
+    if report.redis is not None:
+        blocks.append(["asked what other workers say", *_asked(report.redis)])
     blocks.append(_problems("problem", report.all_problems))
     blocks.append(_problems("warning", report.all_warnings))
     blocks.append(["All is well." if report.well else "Not well."])

@@ -31,7 +31,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A provider that was asked for its models.
+    """A provider that was asked for its models, or a Redis that was asked what it knows of circuits.
 
     Attributes:
         where: scheme, host and port.
@@ -52,22 +52,28 @@ class Asked:
 
 @dataclass(slots=True)
 class Report:
-    """`checked`: `environment`, or the attribute that was named. `asked` is None without `--probe`."""
+    """`checked`: `environment`, or the attribute that was named. `asked` is None without `--probe`, and `redis`, too,
+    where there is none."""
 
     checked: str
     settings: list[Setting] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     asked: list[Asked] | None = None
+    redis: Asked | None = None
+
+    @property
+    def _all_asked(self) -> list[Asked]:
+        return [*(self.asked or ()), *([] if self.redis is None else [self.redis])]
 
     @property
     def all_problems(self) -> list[Problem]:
         """Those of the settings, and those that showed when the providers were asked."""
-        return [*self.problems, *(one.problem for one in self.asked or () if one.problem is not None)]
+        return [*self.problems, *(one.problem for one in self._all_asked if one.problem is not None)]
 
     @property
     def all_warnings(self) -> list[Problem]:
-        return [*self.warnings, *(warning for one in self.asked or () for warning in one.warnings)]
+        return [*self.warnings, *(warning for one in self._all_asked for warning in one.warnings)]
 
     @property
     def well(self) -> bool:
@@ -84,7 +90,13 @@ class Report:
             "problems": [asdict(one) for one in self.all_problems],
             "warnings": [asdict(one) for one in self.all_warnings],
             "providers": None if self.asked is None else [_as_dict(one) for one in self.asked],
+            "redis": None if self.redis is None else _redis_as_dict(self.redis),
         }
+
+
+def _redis_as_dict(one: Asked) -> dict[str, Any]:
+    told = _as_dict(one)
+    return {name: told[name] for name in ("ok", "where", "duration_ms", "problem", "warnings")}
 
 
 def _as_dict(one: Asked) -> dict[str, Any]:

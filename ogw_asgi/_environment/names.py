@@ -51,6 +51,21 @@ def present(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value.strip() for name, value in environ.items() if value.strip()}
 
 
+def own_names(env: Mapping[str, str]) -> list[str]:
+    """The providers that have variables of their own, and are made because one of them is there."""
+    made = {
+        "openai": "OPENAI_API_KEY" in env or "OPENAI_BASE_URL" in env,
+        "azure": "AZURE_OPENAI_ENDPOINT" in env,
+        "vllm": "VLLM_ENDPOINT" in env or bool(entries_of(env.get("OGW_VLLM_ALLOWED_ENDPOINTS", ""))),
+    }
+    return [name for name, there in made.items() if there]
+
+
+def entries_of(text: str) -> list[str]:
+    """Those that commas separate."""
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
+
+
 def unknown_names(environ: Mapping[str, str]) -> dict[str, str | None]:
     """The `OGW_*` variables that say nothing here, each with the name that may have been meant."""
     found: dict[str, str | None] = {}
@@ -65,7 +80,7 @@ def sources(environ: Mapping[str, str]) -> dict[str, str]:
     env = present(environ)
     found = {setting: variable for variable, setting in _SETS.items() if variable in env}
     for variable, field in (("OGW_PROVIDERS", "base_url"), ("OGW_MODELS", "models")):
-        for name, entry in _object(env.get(variable, "{}")).items():
+        for name, entry in object_in(env.get(variable, "{}")).items():
             found[f"providers.{name}.{field}"] = variable
             own = entry.get("api_key_env") if isinstance(entry, dict) and field == "base_url" else None
             if isinstance(own, str) and own in env:  # else it may be the key itself, in the wrong place
@@ -73,7 +88,8 @@ def sources(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _object(text: str) -> dict[str, Any]:
+def object_in(text: str) -> dict[str, Any]:
+    """The JSON object that it is; an empty one for anything else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

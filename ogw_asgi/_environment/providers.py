@@ -12,6 +12,7 @@ from .._wire.endpoint import read_endpoint
 from ..exceptions import ConfigurationError
 from ..providers import VLLM, Azure, OpenAI, OpenAICompatible, Provider
 from ..providers.base import check_url
+from .names import entries_of, own_names
 from .values import Flaw, Flaws, into, read_json
 
 
@@ -40,11 +41,12 @@ def read_providers(env: Mapping[str, str], names: list[str], flaws: Flaws) -> li
                 with into(flaws, variable):
                     make(**{base[0]: "https://good.test", argument: value})
 
-    if "OPENAI_API_KEY" in env or "OPENAI_BASE_URL" in env:
+    own_ones = own_names(env)
+    if "openai" in own_ones:
         url = env.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
         key = ("api_key", env.get("OPENAI_API_KEY"), "OPENAI_API_KEY")
         add("openai", OpenAI, ("base_url", url, "OPENAI_BASE_URL"), key)
-    if "AZURE_OPENAI_ENDPOINT" in env:
+    if "azure" in own_ones:
         token = env.get("AZURE_OPENAI_AD_TOKEN")
         bearer = "AZURE_OPENAI_API_KEY" not in env and token is not None
         variable = "AZURE_OPENAI_AD_TOKEN" if bearer else "AZURE_OPENAI_API_KEY"
@@ -56,14 +58,14 @@ def read_providers(env: Mapping[str, str], names: list[str], flaws: Flaws) -> li
             ("bearer", bearer, variable),
             ("api_version", env.get("OPENAI_API_VERSION"), "OPENAI_API_VERSION"),
         )
-    listed = [entry.strip() for entry in env.get("OGW_VLLM_ALLOWED_ENDPOINTS", "").split(",") if entry.strip()]
-    if "VLLM_ENDPOINT" in env or listed:
+    if "vllm" in own_ones:
+        listed = entries_of(env.get("OGW_VLLM_ALLOWED_ENDPOINTS", ""))
         add(
             "vllm",
             VLLM,
             ("endpoint", env.get("VLLM_ENDPOINT"), "VLLM_ENDPOINT"),
             ("api_key", env.get("VLLM_API_KEY"), "VLLM_API_KEY"),
-            ("allowed_endpoints", _good_entries(listed, flaws), "OGW_VLLM_ALLOWED_ENDPOINTS"),
+            ("allowed_endpoints", good_entries(listed, flaws), "OGW_VLLM_ALLOWED_ENDPOINTS"),
         )
     others: dict[str, Any] = {}
     if "OGW_PROVIDERS" in env:
@@ -95,7 +97,7 @@ def read_providers(env: Mapping[str, str], names: list[str], flaws: Flaws) -> li
     return found
 
 
-def _good_entries(listed: Sequence[str], flaws: Flaws) -> list[str]:
+def good_entries(listed: Sequence[str], flaws: Flaws) -> list[str]:
     """Without flaws to be found they are all taken as good: the gateway itself looks at them."""
     if flaws is None:
         return list(listed)

@@ -184,6 +184,8 @@ class RedisLink:
         self._hash = f"ogw:{{{place.namespace}}}:circuits:1"
         self._lost = False
         self._again_s = float("-inf")
+        self.cause: str | None = None
+        """What went wrong the last time; None: nothing."""
         self.asked = 0
         """How often it was asked."""
 
@@ -207,6 +209,7 @@ class RedisLink:
                     cause = _named(error)
         finally:
             _ASKING.reset(token)
+        self.cause = None if answer is not None else cause
         if answer is not None:
             self._back()
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from ogw_asgi import VLLM, Azure, Gateway, OpenAI, OpenAICompatible, Timeouts
 from ogw_asgi._check import asking
 from ogw_asgi._check.asking import ask_all
-from ogw_asgi._check.report import Asked
+from ogw_asgi._check.diagnosis import Sources, of_answer
+from ogw_asgi._check.report import Asked, Problem
 from ogw_asgi.providers import Provider
 from ogw_asgi.testing import RawUpstream, Reset, ScriptedUpstream, asgi_client, dead_port, http_head, raw, serve
 from tests.canaries import canary
@@ -122,6 +124,8 @@ async def test_an_answer_that_is_none_is_told_with_what_to_look_at(answer: Calla
         asked = await ask_one(OpenAI(api_key=KEY, base_url=f"{URL}/v1", client=client))
     assert says(asked).startswith(said)
     assert KEY not in says(asked)
+    assert asked.problem is not None
+    assert asked.problem.mend
 
 
 async def test_a_key_that_was_never_set_is_told_from_one_that_is_wrong() -> None:
@@ -203,6 +207,8 @@ async def test_a_provider_that_says_nothing_is_left_when_its_time_is_over(monkey
     async with serve(Listing().app) as well, server_of(mute) as url:
         silent, good = await ask(OpenAI(name="mute", base_url=url), OpenAI(base_url=well))
     assert says(silent).startswith("timeout: no answer from 127.0.0.1:")
+    assert silent.problem is not None
+    assert silent.problem.mend == f"curl -sv -o /dev/null -m 0.05 {url}"
     assert silent.duration_ms >= 50
     assert good.problem is None
 
@@ -267,6 +273,36 @@ async def test_a_server_without_a_list_is_told_from_a_wrong_url(status: int, cod
         ]
     else:
         assert says(asked) == "URL: 404, there is no such path; most base URLs end in /v1, and this one does not"
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [("", "/v1"), ("/openai", "/openai/v1"), ("/v1/models", "/v1"), ("/v1", None)],
+)
+async def test_a_path_that_is_not_there_leads_to_the_one_that_ends_in_v1(path: str, meant: str | None) -> None:
+    nothing = Listing(has_list=False, chat=lambda body: error(404, None))
+    entries = {"own": {"base_url": f"{URL}{path}"}, "other": {"base_url": "https://o.test/v1", "api_key_env": "O_KEY"}}
+    variables = {"providers.own.base_url": "OGW_PROVIDERS", "providers.openai.base_url": "OPENAI_BASE_URL"}
+    sources = Sources(variables, {"OGW_PROVIDERS": json.dumps(entries), "O_KEY": canary("other")})
+    async with asgi_client(nothing.app) as client:
+        listed = OpenAICompatible("own", base_url=f"{URL}{path}", client=client)
+        made = OpenAI(base_url=f"{URL}{path}", client=client)
+        own, openai = await ask(listed, made)
+    assert own.problem is not None
+    assert openai.problem is not None
+    url = f"{URL}{meant}" if meant else "https://HOST/v1"
+    assert own.problem.mend == f"OpenAICompatible('own', base_url='{url}', ...)"
+    entries["own"]["base_url"] = url
+    expected = f"export OGW_PROVIDERS='{json.dumps(entries)}'"
+    assert at_path(listed, sources, 404).mend == expected
+    expected = f"export OPENAI_BASE_URL={url}" if meant else "export OPENAI_BASE_URL=https://api.openai.com/v1"
+    assert at_path(made, sources, 404).mend == expected
+
+
+def at_path(provider: Provider, sources: Sources, status: int) -> Problem:
+    problem = of_answer(status, provider, sources, listed=False, said=None)
+    assert problem is not None
+    return problem
 
 
 async def test_azures_404_leads_to_its_version_or_its_surface() -> None:

@@ -143,8 +143,10 @@ def test_every_problem_is_told_in_one_go_with_the_line_that_mends_it(check: Chec
     mends = {one["setting"]: one["mend"] for one in report["problems"]}
     assert mends["OGW_SUCCESS_STATUS"] == "export OGW_SUCCESS_STATUS=201"
     assert mends["OGW_BEARER_TOKENS"] == "unset OGW_BEARER_TOKENS"
-    assert mends["OGW_TIMEOT_MS"] == 'export OGW_TIMEOUT_MS="$OGW_TIMEOT_MS"; unset OGW_TIMEOT_MS'
-    assert mends["OGW_FAILOVER_SEQUENCE"].startswith('export OGW_FAILOVER_SEQUENCE=\'["openai", "azure", ')
+    assert mends["OGW_TIMEOT_MS"] == "unset OGW_TIMEOT_MS"
+    alone = told(check, GOOD | {"OGW_TIMEOT_MS": "2500"})["problems"]
+    assert [one["mend"] for one in alone] == ['export OGW_TIMEOUT_MS="$OGW_TIMEOT_MS"; unset OGW_TIMEOT_MS']
+    assert mends["OGW_FAILOVER_SEQUENCE"] == "export OGW_FAILOVER_SEQUENCE='[\"openai\"]'"
     assert "export GROQ_API_KEY=KEY" in [one["mend"] for one in report["problems"]]
     found = settings_of(report)
     assert found["success_status"] == ("(refused)", "OGW_SUCCESS_STATUS")
@@ -210,7 +212,14 @@ def test_an_empty_environment_has_no_provider_which_is_a_problem(check: Check) -
         ({"OPENAI_BASE_URL": "http://10.0.0.7/v1"}, None, ""),
         ({"OPENAI_BASE_URL": "http://llm.internal/v1"}, None, ""),
         ({"OPENAI_BASE_URL": "http://[::1]/v1"}, None, ""),
-        ({"AZURE_OPENAI_ENDPOINT": "https://acme.openai.azure.com"}, "providers.azure", "asked without a key"),
+        (
+            {
+                "OGW_PROVIDERS": '{"openai.eu": {"base_url": "https://llm.acme.com/v1"}}',
+                "OGW_FAILOVER_SEQUENCE": '["openai"]',
+            },
+            "providers.openai.eu",
+            "asked without a key",
+        ),
         (
             {"AZURE_OPENAI_ENDPOINT": "https://a.test", "OPENAI_API_VERSION": "2024-10-21"},
             "providers.azure",
@@ -301,6 +310,9 @@ number = 7
 """
 
 
+BY_HAND = "python -c 'import checked_broken'    # shows all of it"
+
+
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "checked_app.py").write_text(MODULE)
@@ -345,10 +357,6 @@ def test_the_attribute_may_have_dots_be_a_factory_or_the_middleware(check: Check
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("checked_app", "expected module:attribute, as in app:gateway"),
-        ("checked_app:", "expected module:attribute"),
-        (":gateway", "expected module:attribute"),
-        ("checked_app:a b", "expected module:attribute"),
         ("checked_nowhere:gateway", "no module is named checked_nowhere"),
         ("checked_app.more:gateway", "no module is named checked_app"),
         ("checked_app:gatway", "checked_app has no attribute gatway"),
@@ -365,15 +373,105 @@ def test_what_is_no_gateway_is_a_problem_and_no_stack_trace(check: Check, module
     report = told(check, {}, target)
     (problem,) = report["problems"]
     assert problem["says"].startswith(says)
+    assert problem["mend"]
+
+
+@pytest.mark.parametrize(
+    ("target", "perhaps"),
+    [
+        ("checked_app", "checked_app:gateway"),
+        ("checked_app:", "checked_app:gateway"),
+        (":make", "app:make"),
+        ("checked_app:a b", "checked_app:gateway"),
+        ("./checked_app:make", "checked_app:make"),
+        ("../src/checked_app.py:make", "src.checked_app:make"),
+        ("checked_app.py:make", "checked_app:make"),
+    ],
+)
+def test_what_is_no_name_of_a_gateway_is_wrong_usage(
+    module: str, target: str, perhaps: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["check", target])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "expected module:attribute, as in app:gateway" in told
+    assert told.endswith(f"perhaps {perhaps}\n")
+
+
+def test_a_name_that_is_not_there_leads_to_the_gateway_that_is(check: Check, module: str) -> None:
+    (problem,) = told(check, {}, "checked_app:nope")["problems"]
+    assert problem["mend"] == "python -m ogw_asgi check checked_app:gateway"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("def gateway(settings): ...", "expected a callable without arguments"),
+        ("def gateway(*, settings): ...", "expected a callable without arguments"),
+        ("async def gateway(): ...", "expected a Gateway, or a callable that returns one; it is async"),
+        (
+            "async def make(): ...\ngateway = lambda: make()",
+            "expected a Gateway, or a callable that returns one; it is async",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_factory_that_cannot_be_called_as_servers_do_is_told_why(
+    check: Check, module: str, source: str, says: str
+) -> None:
+    Path("checked_factory.py").write_text(source)
+    (problem,) = told(check, {}, "checked_factory:gateway")["problems"]
+    assert problem["says"].startswith(says)
+    assert problem["mend"].startswith("def make_gateway() -> Gateway: ...")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [
+        ("providers=[OpenAI(api_key='c4 n4ry')]", "OpenAI(api_key=os.environ['OPENAI_API_KEY'], ...)"),
+        (
+            "providers=[Azure(name='eu', endpoint='https://a.test', api_key='c4 n4ry')]",
+            "api_key=os.environ['EU_API_KEY'] of eu",
+        ),
+        ("providers=[Azure(endpoint='a')]", "Azure(endpoint='https://RESOURCE.openai.azure.com', ...)"),
+        (
+            "providers=[OpenAI(), VLLM()], failover_sequence=['nope']",
+            "Gateway(failover_sequence=['openai', 'vllm'], ...)",
+        ),
+        ("failover_sequence=['openai']", "Gateway(providers=[OpenAI(api_key=os.environ['OPENAI_API_KEY'])], ...)"),
+        ("redis_url='http://:c4n4ry@x'", "Gateway(redis_url='redis://HOST:6379/0', ...)"),
+        (
+            "authenticate=bearer_tokens('c4n4ry c4n4ry')",
+            "Gateway(authenticate=bearer_tokens({'team-a': [os.environ['TEAM_A_TOKEN']]}), ...)",
+        ),
+    ],
+)
+def test_a_mistake_in_code_has_a_line_that_names_what_is_there(
+    check: Check, module: str, arguments: str, mend: str
+) -> None:
+    Path("checked_mistake.py").write_text(f"from ogw_asgi import *\ngateway = Gateway({arguments})\n")
+    (problem,) = told(check, {}, "checked_mistake:gateway")["problems"]
+    assert problem["mend"] == mend
+
+
+def test_a_sequence_is_suggested_of_the_providers_that_are_there(check: Check, module: str) -> None:
+    source = "from ogw_asgi import *\ngateway = Gateway(providers=[OpenAI(api_key='k'), VLLM(endpoint='http://v:1')])\n"
+    Path("checked_two.py").write_text(source)
+    report = told(check, {}, "checked_two:gateway")
+    (warning,) = [one for one in report["warnings"] if one["setting"] == "failover_sequence"]
+    assert warning["mend"] == "Gateway(failover_sequence=['openai', 'vllm'], ...)"
 
 
 @pytest.mark.parametrize(
     ("source", "says", "mend"),
     [
         ("import nobody_has_this", "no module is named nobody_has_this", "pip install nobody_has_this"),
-        ("raise ValueError('c4n4ry')", "importing it raised ValueError at checked_broken.py:1", None),
-        ("def :", "importing it raised SyntaxError", None),
-        ("raise SystemExit(0)", "importing it raised SystemExit at checked_broken.py:1", None),
+        ("raise ValueError('c4n4ry')", "importing it raised ValueError at checked_broken.py:1", BY_HAND),
+        ("c4n4ry = 1\ndef :", "importing it raised SyntaxError at checked_broken.py:2", BY_HAND),
+        ("if 1:\nc4n4ry = 1", "importing it raised IndentationError at checked_broken.py:2", BY_HAND),
+        ("exec('def :')", "importing it raised SyntaxError at checked_broken.py:1", BY_HAND),
+        ("raise SystemExit(0)", "importing it raised SystemExit at checked_broken.py:1", BY_HAND),
         (
             "from ogw_asgi import Gateway; gateway = Gateway(limits=3)",
             "expected Limits(...)",
