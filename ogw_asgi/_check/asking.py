@@ -74,6 +74,7 @@ class _Asking:
 
     def __init__(self, gateway: Gateway, provider: Provider, transport: Transport) -> None:
         self._gateway = gateway
+        self._mask = gateway._mask
         self._provider = provider
         self._transport = transport
         self._connect_s = gateway._timeouts.connect_s
@@ -95,6 +96,8 @@ class _Asking:
             key = await provider.key()
         except Exception as error:  # a callable of somebody's own
             return replace(asked, problem=of_key(provider, where(error)))
+        if key is not None:  # that of a callable is known only now
+            self._mask = self._mask.plus([key.reveal()])
         try:
             answer = await self._exchange(provider.prepare_question(key, _FORWARDED, self._connect_s))
             if answer.status in (404, 405):
@@ -175,7 +178,7 @@ class _Asking:
     def _said(self, answer: _Answer) -> str | None:
         """Its own words, as far as they may be shown."""
         error = self._provider.read_error(answer.status, answer.headers, answer.body[: 64 << 10])
-        return None if error.message is None else self._gateway._mask.text(error.message)
+        return None if error.message is None else self._mask.text(error.message)
 
     def _not_listed(self, listed: frozenset[str]) -> list[Problem]:
         served = dict.fromkeys(self._provider.models.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -41,6 +42,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     check.add_argument("--json", action="store_true", help="one JSON object, for scripts")
     arguments = parser.parse_args(argv)
     report = _report(check, arguments.target, probe=arguments.probe)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a server says may be more than a terminal can show
     sys.stdout.write(f"{json.dumps(report.as_dict(), indent=2)}\n" if arguments.json else printed(report))
     return WELL if report.well else NOT_WELL
 

@@ -128,6 +128,17 @@ async def test_an_answer_that_is_none_is_told_with_what_to_look_at(answer: Calla
     assert asked.problem.mend
 
 
+async def test_a_key_that_a_callable_gave_is_masked_as_one_that_was_set() -> None:
+    async def later() -> str:
+        return KEY
+
+    async with asgi_client(Listing(models=lambda: error(500, None, f"failed for Bearer {KEY}")).app) as client:
+        for key in (lambda: KEY, later):
+            asked = await ask_one(OpenAI(api_key=key, base_url=f"{URL}/v1", client=client))
+            assert KEY not in says(asked)
+            assert "failed for Bearer ***" in says(asked)
+
+
 async def test_a_key_that_was_never_set_is_told_from_one_that_is_wrong() -> None:
     async with asgi_client(Listing(models=lambda: error(401, None)).app) as client:
         asked = await ask_one(OpenAI(base_url=f"{URL}/v1", client=client))

@@ -124,6 +124,7 @@ async def test_a_server_that_a_caller_named_is_no_series_of_its_own() -> None:
     ((attributes, count),) = memory.points("gen_ai.client.inference.duration").items()
     assert count == 1
     assert not {"server.address", "server.port"} & dict(attributes).keys()
+    assert memory.points("gen_ai.client.inference.usage.input_tokens") == {}, "nor does it count tokens for us"
     (span,) = memory.attempts
     assert (span.attributes or {})["server.address"] == "127.0.0.1"
 

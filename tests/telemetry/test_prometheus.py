@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
 from ogw_asgi import Breaker, ConfigurationError, Timeouts
+from ogw_asgi._usage import Usage
 from ogw_asgi._values import AttemptRecord
 from ogw_asgi.telemetry import _metrics, _standings
 from ogw_asgi.telemetry import prometheus as subject
@@ -173,6 +174,18 @@ async def test_a_circuit_that_opens_is_seen_until_it_closes() -> None:
     for state in ("half_open", "closed"):
         sink.on_event(CircuitChanged("openai", "gpt-4o", state, 0))
         assert stands(sink) == {"openai": state, "vllm": "closed"}
+
+
+def test_what_an_endpoint_that_a_caller_named_says_of_tokens_does_not_count() -> None:
+    sink = Prometheus()
+    line = AttemptRecord("vllm", "ok", 200, None, 5, "m")
+    for named in (True, False):
+        usage = Usage(input_tokens=7, output_tokens=5)
+        sink.on_event(
+            AttemptEnded("r", 1, 1, line, "complete", misconfigured=False, usage=usage, sent=True, named=named)
+        )
+    assert b'ogw_tokens_total{model="other",provider="vllm",type="input"} 7.0' in sink.scrape()
+    assert b'ogw_attempts_total{error_type="",outcome="ok",provider="vllm"} 2.0' in sink.scrape()
 
 
 def test_the_circuit_of_an_endpoint_that_a_caller_named_does_not_count() -> None:
