@@ -172,7 +172,8 @@ class Contest:
                 self._decide(step)
             if not isinstance(step, Try):
                 return None
-            self._account.looked(standings)
+            if self._account.heard:
+                self._account.looked(standings)
             if hedge:
                 admission.take_hedge()
             permit = await admission.admit(
@@ -248,12 +249,13 @@ class Contest:
         outcome = result.outcome if isinstance(result, Answer) else self._terms.masked(result)
         verdict = self._failover.record(run.step, outcome, now_s)
         record = self._failover.last
+        assert record is not None
         if isinstance(result, Answer):
             self.won = run.step
             self._decide(result)
-            # Before the store is waited for: whoever leaves meanwhile closes the answer.
-            assert record is not None
-            self._account.concluded(self._terms.request_id, run, record, result)
+            if self._account.heard:
+                # Before the store is waited for: whoever leaves meanwhile closes the answer.
+                self._account.concluded(self._terms.request_id, run, record, result)
         elif verdict.action == "stop":
             self.refusing = run.attempt
             decided = self._failover.next_step(now_s, 0.0)
@@ -266,7 +268,6 @@ class Contest:
             await self._admission.broken(run.permit.scope, now_s)
         await self._settle(run, verdict, outcome, now_s)
         if not isinstance(result, Answer):
-            assert record is not None
             self._account.concluded(self._terms.request_id, run, record, result, misconfigured=verdict.alert)
 
     async def _conclude_late(self, run: Run, result: Answer | Outcome | None, now_s: float) -> None:

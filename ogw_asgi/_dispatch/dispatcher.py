@@ -172,12 +172,14 @@ class Dispatch(Terms):
 
     def first(self) -> Contest:
         """The contest that tries the plan's targets until one gives its first chunk."""
-        self.account.planned(self.call, self._principal)
+        if self.account.heard:
+            self.account.planned(self.call, self._principal)
         return self._contest(self)
 
     def dispatched(self, contest: Contest, result: Answer | GiveUp) -> Dispatched:
         """What came of it. Whoever gets an answer closes it."""
-        self.account.decided()
+        if self.account.heard:
+            self.account.decided()
         if isinstance(result, GiveUp):
             said = contest.refusing.answered if contest.refusing is not None else ()
             # A refusal has a retry-after of its own, within the bounds of the contract, or none.
