@@ -1,4 +1,4 @@
-"""What the door knows of the gateway behind it."""
+"""What the door knows of the gateway behind it, and what it reads of a head."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from .._dispatch.dispatcher import Dispatcher
 from .._rules.plan import Catalogue, GuardFor
-from .._values import Limits, Timeouts
+from .._values import CallOptions, Limits, Timeouts
+from .._wire.headers import Values, read_options, refuse_media, refuse_repeats
 from ..auth.base import Authenticator
 from ..telemetry.observers import Observers
+from .places import refuse_loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +26,12 @@ class Door:
     gateway_id: str
     observers: Observers
     models: tuple[str, ...]
+
+
+def read_head(door: Door, headers: Values, request_id: str) -> CallOptions:
+    """What the head asks for, whoever sent it. Raises RequestRejected."""
+    refuse_repeats(headers)
+    options = read_options(headers, request_id=request_id, limits=door.limits, header_max_s=door.timeouts.header_max_s)
+    refuse_loop(options, door.gateway_id)
+    refuse_media(headers)
+    return options

@@ -21,10 +21,7 @@ from .._wire.headers import (
     Values,
     announced_length,
     header_values,
-    read_options,
     read_request_id,
-    refuse_media,
-    refuse_repeats,
     refuse_two_lengths,
     refuse_two_tokens,
 )
@@ -32,8 +29,8 @@ from .._wire.structure import takes_long
 from ..auth.base import authenticate
 from ..exceptions import EndpointDenied, RequestRejected
 from ..telemetry.events import EgressDenied, RequestEnded, RequestOutcome, RequestRefused, StreamBroken
-from .door import Door
-from .places import Places, overloaded, refuse_loop, too_many_denials
+from .door import Door, read_head
+from .places import Places, overloaded, too_many_denials
 from .receive import Receive, receive_body, too_slow
 from .send import CallerGone, Reply, Scope, Send, trail_headers
 
@@ -154,12 +151,7 @@ class _Exchange:
                 self._caller = principal.id
                 if principal.in_flight is not None:
                     self._reply.place = self._completions.places.take(principal, principal.in_flight)
-            refuse_repeats(headers)
-            self._options = read_options(
-                headers, request_id=self._request_id, limits=door.limits, header_max_s=door.timeouts.header_max_s
-            )
-            refuse_loop(self._options, door.gateway_id)
-            refuse_media(headers)
+            self._options = read_head(door, headers, self._request_id)
         except RequestRejected as refusal:
             refusal.close = True
             raise

@@ -23,19 +23,15 @@ from .._values import CallOptions, ChatCall, Header, Plan, Principal, StreamBrea
 from .._wire.body import read_body
 from .._wire.headers import (
     header_values,
-    read_options,
     read_request_id,
-    refuse_media,
-    refuse_repeats,
     refuse_two_lengths,
     refuse_two_tokens,
 )
 from .._wire.structure import takes_long
 from ..exceptions import RequestRejected
 from ..explanation import ExplainedTarget, Explanation, Refusal
-from .door import Door
+from .door import Door, read_head
 from .endpoint import new_request_id
-from .places import refuse_loop
 from .receive import too_large
 
 GivenHeaders = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
@@ -100,12 +96,7 @@ def _admit(door: Door, raw: list[Header]) -> CallOptions:
     refuse_two_lengths(headers)
     if door.authenticator is not None:
         refuse_two_tokens(headers)
-    refuse_repeats(headers)
-    request_id = read_request_id(headers) or new_request_id()
-    options = read_options(headers, request_id=request_id, limits=door.limits, header_max_s=door.timeouts.header_max_s)
-    refuse_loop(options, door.gateway_id)
-    refuse_media(headers)
-    return options
+    return read_head(door, headers, read_request_id(headers) or new_request_id())
 
 
 async def _read(door: Door, dispatcher: Dispatcher | None, body: bytes) -> ChatCall:
