@@ -29,6 +29,7 @@ from .._rules.shared import Word
 from .._values import Sealed
 from ..exceptions import ConfigurationError, shows_no_arguments
 from ._script import LONGEST_NAME, MOST, SCRIPT
+from ._unix import UnixStream
 
 logger = logging.getLogger("ogw_asgi")
 
@@ -222,7 +223,7 @@ class RedisLink:
 
     async def _connect(self) -> ByteStream:
         if self._place.path is not None:
-            return await anyio.connect_unix(self._place.path)
+            return await UnixStream.connect(self._place.path)
         stream = await SocketStream.from_socket(await self._dial(self._place.host, self._place.port))
         if self._tls is None:
             return stream

@@ -155,7 +155,7 @@ class Slow:
             await listener.serve(self._pass_on)
 
     async def _pass_on(self, caller: anyio.abc.SocketStream) -> None:
-        async with caller, await anyio.connect_unix(str(self.server.path)) as redis:
+        async with caller, await anyio.connect_tcp("127.0.0.1", self.server.port) as redis:
 
             async def answer() -> None:
                 async for data in redis:
