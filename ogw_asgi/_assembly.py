@@ -55,11 +55,18 @@ def catalogue(providers: Mapping[str, Provider], sequence: Sequence[str] | None)
     return book
 
 
-def _warn_of_the_unasked(book: Catalogue) -> None:
+def never_fallen_back_on(book: Catalogue) -> list[str]:
     """Without a sequence a backup of another name is never asked: the contract's default is `openai` and `azure`."""
+    if book.default_sequence is not None:
+        return []
     asked = {item.provider for item in book.default}
-    left_out = [facts.name for facts in book.providers.values() if facts.has_endpoint and facts.name not in asked]
-    if book.default_sequence is None and left_out:
+    return [facts.name for facts in book.providers.values() if facts.has_endpoint and facts.name not in asked]
+
+
+def _warn_of_the_unasked(book: Catalogue) -> None:
+    left_out = never_fallen_back_on(book)
+    if left_out:
+        asked = {item.provider for item in book.default}
         logging.getLogger("ogw_asgi").warning(
             "no_failover_sequence: out of the box [%s] is asked, and [%s] only when a caller names it. "
             "Set failover_sequence=[...] to say what you want",

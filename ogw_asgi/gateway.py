@@ -123,6 +123,7 @@ class Gateway:
         self._opened: Opened | None = None
         self._entries = 0
         self._closed = False
+        self._opened_lazily = False
         self._open_to_all = authenticate is None
         book, names = catalogue(self._providers, failover_sequence), listed(models, self._providers)
         self._known_models = known_models(names, self._providers, book)
@@ -181,7 +182,7 @@ class Gateway:
             self._open()
             self._entries = 0  # those of a loop that is gone will never leave
         self._entries += 1
-        self._closed = False
+        self._closed = self._opened_lazily = False
         return self
 
     async def __aexit__(
@@ -220,6 +221,7 @@ class Gateway:
                 retry_after_s=1,
             )
         if opened is None:
+            self._opened_lazily = True
             logger.warning(
                 "opened_lazily: no lifespan opened this gateway, so it opened itself on the first request and nobody "
                 "will close it. Add: app = FastAPI(lifespan=gateway.lifespan)"

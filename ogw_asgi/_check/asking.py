@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 
 from .._dispatch.clock import clock_s
+from .._effective import origin_shown
 from .._environment.names import present
 from .._values import ChatCall, Header, Secret, Target, UpstreamRequest
 from .._version import __version__
@@ -24,7 +25,6 @@ from ..providers import Azure, Provider
 from ..providers.base import Unservable
 from ..transports.base import Transport, TransportFailure
 from .diagnosis import Failure, Sources, of_answer, of_deployment, of_failure, of_key
-from .effective import origin_shown
 from .report import Asked, Problem
 from .tls import why_not_trusted
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from .._effective import origin_shown
 from ..providers import Azure, Provider
-from .effective import origin_shown
 from .mending import export, key_variable, provider_in_code
 from .report import Problem
 from .rewriting import SOMEWHERE, export_key_of, export_models, export_providers

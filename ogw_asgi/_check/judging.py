@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from .._effective import effective
 from .._environment.names import object_in, present, sources, unknown_names
 from .._environment.reading import read_environment
 from .._environment.values import Flaw
 from ..exceptions import ConfigurationError
 from ..gateway import Gateway
 from ..providers import VLLM, Azure, Provider
-from .effective import effective
 from .mending import export, in_code, key_variable, provider_in_code, sequence_in_code, unset
 from .report import Problem, Report
 from .rewriting import (

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
+from .._effective import Setting
 from .._version import __version__
-from .report import Asked, Problem, Report, Setting
+from .report import Asked, Problem, Report
 
 WIDTH = 80
 _NAME, _VALUE, _SOURCE = 22, 26, 26

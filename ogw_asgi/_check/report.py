@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .._effective import Setting
 from .._version import __version__
-
-Shown = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +17,6 @@ class Problem:
     setting: str
     says: str
     mend: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting as it is in force. `name`: with dots, the group first. `source`: a variable, `code` or `default`."""
-
-    name: str
-    value: Shown
-    source: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 from .._dispatch.clock import clock_s
+from .._effective import address_shown
 from .._values import Sealed
 from ..circuits.redis import RedisLink, RedisPlace
 from ..circuits.shared import PATIENCE_S
 from ..gateway import Gateway
 from ..transports.dial import Dialer
-from .effective import address_shown
 from .mending import export
 from .report import Asked, Problem
 from .tls import why_not_trusted

@@ -142,6 +142,11 @@ class Link(Protocol):
         """Whether it makes sense to ask now."""
         ...
 
+    @property
+    def lost(self) -> bool:
+        """The last time, no answer came."""
+        ...
+
 
 class RedisLink:
     """A Link of one event loop. It has a breaker of its own: after a failure nobody asks for five seconds, and then one
@@ -189,6 +194,10 @@ class RedisLink:
         """What went wrong the last time; None: nothing."""
         self.asked = 0
         """How often it was asked."""
+
+    @property
+    def lost(self) -> bool:
+        return self._lost
 
     def may_ask(self) -> bool:
         return not self._lost or not 0 < self._again_s - anyio.current_time() <= AGAIN_S

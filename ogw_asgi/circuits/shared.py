@@ -104,6 +104,11 @@ class SharedCircuits:
         self._strangers: OrderedDict[str, tuple[Word, float]] = OrderedDict()
         """What was heard of circuits that nobody here has asked for, and when."""
 
+    @property
+    def lost(self) -> bool:
+        """Nothing is shared just now."""
+        return self._link.lost
+
     # --- as a store ---
 
     async def read(self, keys: Sequence[Key], now_s: float) -> Sequence[Circuit]:

@@ -15,8 +15,8 @@ import trustme
 from ogw_asgi import Gateway
 from ogw_asgi._check import sharing
 from ogw_asgi._check.command import run
-from ogw_asgi._check.effective import effective
 from ogw_asgi._check.report import Asked
+from ogw_asgi._effective import effective
 from ogw_asgi.testing import dead_port
 from tests.canaries import assert_silent, canary
 from tests.circuits.redis_server import RedisServer, redis_server

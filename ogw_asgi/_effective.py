@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
-from .._values import Breaker, Limits, PublicHTTPS, Timeouts
-from ..auth.anyone import allow_anyone
-from ..circuits.redis import RedisPlace
-from ..gateway import Gateway
-from ..providers import VLLM, Azure, Provider
-from ..transports.choice import choose
-from .report import Setting, Shown
+from ._values import Breaker, Limits, PublicHTTPS, Timeouts
+from .auth.anyone import allow_anyone
+from .circuits.redis import RedisPlace
+from .providers import VLLM, Azure, Provider
+from .transports.choice import choose
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
+
+Shown = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as it is in force. `name`: with dots, the group first. `source`: a variable, `code` or `default`."""
+
+    name: str
+    value: Shown
+    source: str
+
 
 MASKED = "***"
 REFUSED = "(refused)"

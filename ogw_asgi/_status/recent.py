@@ -1,0 +1,319 @@
+"""A sink that remembers what happened lately: counts, durations, the requests under way, and the last fifty.
+
+All of it is bounded: targets, since callers think of models; requests under way; attempts of each. Durations and counts
+live in windows of a fixed size.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from ..telemetry import _genai
+from ..telemetry.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    FailedOver,
+    FirstChunk,
+    GatewayOpened,
+    RequestEnded,
+    RequestRefused,
+    RequestStarted,
+    StreamContinued,
+)
+from .snapshot import End, LastError, Line, Segment
+from .windows import BUCKETS, Window, bucket_of, slot_of
+
+MOST_TARGETS: Final = 64
+MOST_RUNNING: Final = 10_000
+MOST_RECENT: Final = 50
+MOST_SEGMENTS: Final = 32
+MOST_EDGES: Final = 400
+
+KINDS: Final = ("ok", "rate_limited", "server_error", "timeout", "refused", "other", "unfinished")
+"""The fields of Counts, which come first in a target's window; then its first chunks, then its whole answers."""
+FIRST_CHUNKS: Final = (len(KINDS), len(KINDS) + BUCKETS)
+ANSWERS: Final = (FIRST_CHUNKS[1], FIRST_CHUNKS[1] + BUCKETS)
+
+ENDS: Final = ("ok", "refused", "failed", "broken", "left", "rejected", "after_failover", "came_in")
+OWN: Final = (len(ENDS), len(ENDS) + BUCKETS)
+UPSTREAM: Final = (OWN[1], OWN[1] + BUCKETS)
+
+REASONS: Final = tuple(sorted({*_genai.ERROR_TYPES, *_genai.ERROR_TYPES.values(), "overdue", "circuit_open"})) + (
+    "cooling_down",
+    "stream_truncated",
+    _genai.OTHER,
+)
+
+_FAILED: Final = frozenset({"rate_limited", "server_error", "timeout", "other"})
+
+_FAULTS_OF_REQUESTS: Final = frozenset(
+    {
+        "bad_request",
+        "content_filter",
+        "context_length",
+        "denied",
+        "diverged",
+        "loop_detected",
+        "request_too_large",
+        "unservable",
+        "unsupported_parameter",
+    }
+)
+
+
+class Key(NamedTuple):
+    """`model`: None of all the endpoints that callers name, which are `named`."""
+
+    provider: str
+    model: str | None
+    named: bool
+
+
+@dataclass(slots=True, eq=False)
+class Seen:
+    """Of one target. `answered`: some attempt has succeeded, so its model is no mere word of a caller."""
+
+    key: Key
+    kind: str
+    window: Window = field(default_factory=lambda: Window(ANSWERS[1]))
+    where: str | None = None
+    in_flight: int = 0
+    asked_s: float = 0.0
+    answered: bool = False
+    failed_last: bool = False
+    last_error: LastError | None = None
+    erred_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    target: Seen
+    provider: str
+    model: str
+    reason: str
+    start_s: float
+    first_chunk_s: float | None = None
+    end_s: float | None = None
+    end: End = "running"
+    label: str = ""
+
+    def segment(self, began_s: float, now_s: float) -> Segment:
+        until_s = now_s if self.end_s is None else self.end_s
+        first_ms = None if self.first_chunk_s is None else self.first_chunk_s * 1000
+        start_ms, took_ms = (self.start_s - began_s) * 1000, (until_s - self.start_s) * 1000
+        return Segment(self.provider, self.model, self.reason, start_ms, took_ms, first_ms, self.end, self.label)
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A request that is understood and has not ended. `began_s` is on the sink's clock, `began_at_s` Unix time."""
+
+    started: RequestStarted
+    began_s: float
+    began_at_s: float
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    failed_over: bool = False
+
+    def line(self, now_s: float, ended: RequestEnded | None = None) -> Line:
+        used = [] if ended is None else [one.usage for one in ended.attempts if one.usage is not None]
+        return Line(
+            began_at_s=self.began_at_s,
+            request_id=self.started.request_id,
+            model=self.started.model,
+            stream=self.started.stream,
+            sequence=tuple(self.started.sequence),
+            segments=tuple(one.segment(self.began_s, now_s) for one in self.attempts.values()),
+            outcome="running" if ended is None else ended.outcome,
+            status=None if ended is None else ended.status,
+            provider=None if ended is None else ended.provider,
+            duration_ms=(now_s - self.began_s) * 1000,
+            input_tokens=_sum(one.input_tokens for one in used),
+            output_tokens=_sum(one.output_tokens for one in used),
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Edge:
+    window: Window = field(default_factory=lambda: Window(len(REASONS)))
+    total: int = 0
+
+
+class Recent:
+    """What a snapshot is made of. Both clocks in seconds: `clock_s` does not go back, `wall_s` is Unix time.
+
+    Attributes:
+        opened: the last that was told of the gateway; began_s: when it was opened first.
+        targets: by key, each moved to the end when it is asked.
+        running: by serial, in the order of their coming. ended: the last fifty, the latest last.
+        requests: the window of ENDS, and of two durations.
+        edges: by the providers from and to.
+    """
+
+    def __init__(self, clock_s: Callable[[], float], wall_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
+        self.wall_s = wall_s
+        self.began_s = clock_s()
+        self.opened: GatewayOpened | None = None
+        self.targets: OrderedDict[Key, Seen] = OrderedDict()
+        self.running: OrderedDict[int, Running] = OrderedDict()
+        self.ended: deque[Line] = deque(maxlen=MOST_RECENT)
+        self.requests = Window(UPSTREAM[1])
+        self.edges: dict[tuple[str, str], Edge] = {}
+        self._on: Mapping[type[Any], Callable[[Any], None]] = {
+            GatewayOpened: self._opened,
+            RequestRefused: self._rejected,
+            RequestStarted: self._started,
+            AttemptStarted: self._attempt_started,
+            FirstChunk: self._first_chunk,
+            AttemptEnded: self._attempt_ended,
+            FailedOver: self._failed_over,
+            StreamContinued: self._continued,
+            RequestEnded: self._request_ended,
+        }
+
+    def on_event(self, event: Event, /) -> None:
+        note = self._on.get(type(event))
+        if note is not None:
+            note(event)
+
+    def now_s(self) -> float:
+        return self._clock_s()
+
+    # --- one for each event ---
+
+    def _opened(self, event: GatewayOpened) -> None:
+        if self.opened is None:  # it may have been made in another process, and long ago
+            self.began_s = self._clock_s()
+        self.opened = event
+
+    def _rejected(self, event: RequestRefused) -> None:
+        slot = slot_of(self._clock_s())
+        self.requests.add(_REJECTED, slot)
+        self.requests.add(_CAME_IN, slot)
+
+    def _started(self, event: RequestStarted) -> None:
+        now_s = self._clock_s()
+        self.requests.add(_CAME_IN, slot_of(now_s))
+        self.running[event.serial] = Running(event, now_s, self.wall_s())
+        if len(self.running) > MOST_RUNNING:
+            _, oldest = self.running.popitem(last=False)
+            for attempt in oldest.attempts.values():
+                attempt.target.in_flight -= attempt.end == "running"
+
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        running = self.running.get(event.serial)
+        if running is None or len(running.attempts) >= MOST_SEGMENTS:
+            return
+        now_s = self._clock_s()
+        target = self._target(event)
+        target.asked_s = now_s
+        target.in_flight += 1
+        running.attempts[event.number] = Attempt(target, event.provider, event.model, event.reason, now_s)
+
+    def _first_chunk(self, event: FirstChunk) -> None:
+        attempt = self._attempt(event.serial, event.number)
+        if attempt is not None:
+            attempt.first_chunk_s = event.took_s
+            attempt.target.window.add(FIRST_CHUNKS[0] + bucket_of(event.took_s), slot_of(self._clock_s()))
+
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        attempt = self._attempt(event.serial, event.number)
+        if attempt is None:
+            return
+        now_s = self._clock_s()
+        attempt.end_s, attempt.end, attempt.label = now_s, event.end, event.attempt.label
+        target, slot, kind = attempt.target, slot_of(now_s), self._kind(event)
+        target.in_flight -= 1
+        target.window.add(KINDS.index(kind), slot)
+        if kind == "ok":
+            target.answered, target.failed_last = True, False
+            if event.first_chunk_s is None and event.sent:
+                target.window.add(ANSWERS[0] + bucket_of(event.duration_s), slot)
+        elif kind in _FAILED:
+            target.failed_last, target.erred_s = True, now_s
+            target.last_error = LastError(_genai.error_type(event) or "", _genai.outcome(event), 0.0)
+
+    def _failed_over(self, event: FailedOver) -> None:
+        self._edge(event.serial, event.before, event.provider, _genai.failover_reason(event.reason))
+
+    def _continued(self, event: StreamContinued) -> None:
+        self._edge(event.serial, event.before, event.provider, _genai.broken_type(event.cause))
+
+    def _request_ended(self, event: RequestEnded) -> None:
+        running = self.running.pop(event.serial, None)
+        if running is None:
+            return
+        now_s = self._clock_s()
+        slot = slot_of(now_s)
+        self.requests.add(ENDS.index(event.outcome), slot)
+        if event.outcome == "ok" and running.failed_over:
+            self.requests.add(_AFTER_FAILOVER, slot)
+        if event.overhead_s is not None:
+            self.requests.add(OWN[0] + bucket_of(event.overhead_s), slot)
+            self.requests.add(UPSTREAM[0] + bucket_of(event.duration_ms / 1000 - event.overhead_s), slot)
+        self.ended.append(running.line(now_s, event))
+
+    # --- what they are noted in ---
+
+    def _attempt(self, serial: int, number: int) -> Attempt | None:
+        running = self.running.get(serial)
+        return None if running is None else running.attempts.get(number)
+
+    def _target(self, event: AttemptStarted) -> Seen:
+        key = Key(event.provider, None if event.named else event.model, event.named)
+        target = self.targets.get(key)
+        if target is None:
+            if len(self.targets) >= MOST_TARGETS:
+                # The one that was not asked for longest; first of all one that has never answered, since callers may
+                # ask for whatever they like.
+                del self.targets[min(self.targets.values(), key=lambda one: (one.answered, one.asked_s)).key]
+            target = self.targets[key] = Seen(key, event.kind)
+            if not event.named and event.host is not None:
+                target.where = f"[{event.host}]" if ":" in event.host else event.host
+                target.where += "" if event.port is None else f":{event.port}"
+        return target
+
+    def _kind(self, event: AttemptEnded) -> str:
+        """Of KINDS."""
+        if event.end in ("complete", "left", "cancelled"):
+            return "ok" if event.end == "complete" else "unfinished"
+        outcome, status = event.attempt.outcome, event.attempt.status
+        if event.end == "broken":
+            return "timeout" if _genai.broken_type(event.cause) == "timeout" else "other"
+        if outcome in _FAULTS_OF_REQUESTS or (outcome == "model_not_found" and not self._knows(event.attempt.model)):
+            return "refused"
+        if outcome == "timeout":
+            return "timeout"
+        if status == 429:
+            return "rate_limited"
+        return "server_error" if status is not None and status >= 500 else "other"
+
+    def _knows(self, model: str) -> bool:
+        return self.opened is not None and model in self.opened.models
+
+    def _edge(self, serial: int, before: str, after: str, reason: str) -> None:
+        running = self.running.get(serial)
+        if running is not None:
+            running.failed_over = True
+        edge = self.edges.get((before, after))
+        if edge is None:
+            if len(self.edges) >= MOST_EDGES:
+                return
+            edge = self.edges[before, after] = Edge()
+        edge.total += 1
+        edge.window.add(_REASON.get(reason, len(REASONS) - 1), slot_of(self._clock_s()))
+
+
+_REJECTED: Final = ENDS.index("rejected")
+_AFTER_FAILOVER: Final = ENDS.index("after_failover")
+_CAME_IN: Final = ENDS.index("came_in")
+_REASON: Final = {reason: index for index, reason in enumerate(REASONS)}
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
