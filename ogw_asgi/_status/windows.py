@@ -62,15 +62,22 @@ class Window:
         ahead = slot - self._latest
         if ahead <= 0:
             return
-        for step in range(1, min(ahead, SLOTS) + 1):
-            place = (self._latest + step) % SLOTS * self._width
-            gone = self._cells[place : place + self._width]
-            if any(gone):
-                for index, count in enumerate(gone):
-                    self._sums[index] -= count
-                self._cells[place : place + self._width] = array("I", bytes(4 * self._width))
-        # More than a whole turn: all slots are empty, so it does not matter where the counting goes on.
+        if ahead >= SLOTS:
+            if any(self._sums):
+                self._cells = array("I", bytes(4 * self._width * SLOTS))
+                self._sums = array("I", bytes(4 * self._width))
+        else:
+            for step in range(1, ahead + 1):
+                self._empty((self._latest + step) % SLOTS * self._width)
         self._latest = slot
+
+    def _empty(self, place: int) -> None:
+        gone = self._cells[place : place + self._width]
+        if any(gone):
+            for index, count in enumerate(gone):
+                if count:
+                    self._sums[index] -= count
+            self._cells[place : place + self._width] = array("I", bytes(4 * self._width))
 
 
 def bucket_of(duration_s: float) -> int:
