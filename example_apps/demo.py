@@ -3,7 +3,8 @@
     python -m example_apps.demo [--once] [--port N] [--model NAME]
 
 A Starlette app with the gateway mounted at /llm: `openai` is down, `azure` says nothing, `vllm` is a real model
-on this machine (see local_llm.py). With OPENAI_API_KEY, AZURE_OPENAI_ENDPOINT or VLLM_ENDPOINT in the
+on this machine (see local_llm.py). While it serves, its status page shows all of them, and one more that fails and
+recovers, for a question goes out every other second. With OPENAI_API_KEY, AZURE_OPENAI_ENDPOINT or VLLM_ENDPOINT in the
 environment, those providers are asked instead. Needs the extra `demo`.
 """
 
@@ -15,8 +16,9 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import httpx
 from starlette.applications import Starlette
@@ -27,13 +29,24 @@ from starlette.routing import Mount, Route
 from example_apps._screen import Screen
 from example_apps._serving import served
 from example_apps.local_llm import MODEL_NAME, LocalModelUnavailable, curl_lines, local_llm
-from ogw_asgi import VLLM, Azure, ConfigurationError, Gateway, OpenAI, Timeouts, allow_anyone
-from ogw_asgi.testing import ScriptedUpstream, chat, dead_port, hang
+from ogw_asgi import (
+    VLLM,
+    Azure,
+    ConfigurationError,
+    Gateway,
+    OpenAI,
+    OpenAICompatible,
+    Timeouts,
+    allow_anyone,
+)
+from ogw_asgi.testing import RecordedRequest, Reply, ScriptedUpstream, chat, dead_port, error, hang, stream
 
 REAL_PROVIDERS = ("OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "VLLM_ENDPOINT")
 PORT = 8000
 COMPLETIONS = "/chat/completions"
 FIRST_CHUNK_S = 1.0
+MOOD_S = 15.0
+EVERY_S = 2.0
 PLAIN_QUESTION = "What is the capital of France? Answer in one short sentence."
 STREAM_QUESTION = "Write two sentences about a lighthouse keeper."
 SCRIPTED_ANSWER = "This answer comes from a scripted upstream, word by word, as a real model would send it."
@@ -49,6 +62,8 @@ class Stage:
     # The plain request's own order: its limit is that of a whole answer, too long to wait for a silent provider.
     plain_sequence: tuple[str, ...] = ()
     cast: tuple[tuple[str, str], ...] = field(default=())
+    # Whom to ask while the page is looked at; nobody where each question costs money.
+    traffic: tuple[tuple[str, ...], ...] = ()
 
 
 def real_stage(model: str | None) -> Stage:
@@ -59,7 +74,7 @@ def real_stage(model: str | None) -> Stage:
         + " ".join(f"env -u {name}" for name in found.split(", "))
         + " python -m example_apps.demo",
     )
-    return Stage(Gateway.from_env(authenticate=allow_anyone), model or "gpt-4o-mini", remarks)
+    return Stage(Gateway.from_env(authenticate=allow_anyone, status=True), model or "gpt-4o-mini", remarks)
 
 
 @contextmanager
@@ -68,6 +83,7 @@ def played_stage(screen: Screen) -> Iterator[Stage]:
     with ExitStack() as stack:
         closed_port = stack.enter_context(dead_port())
         silent = stack.enter_context(served(ScriptedUpstream(hang())))
+        moody = stack.enter_context(served(ScriptedUpstream(in_its_moods)))
         try:
             working = stack.enter_context(local_llm())
             played_by = f"well: SmolLM2-135M, a real model, in llama.cpp at {address(working)}"
@@ -81,10 +97,12 @@ def played_stage(screen: Screen) -> Iterator[Stage]:
                     OpenAI(api_key="no-key-needed", base_url=f"http://127.0.0.1:{closed_port}/v1"),
                     Azure(api_key="no-key-needed", endpoint=silent),
                     VLLM(endpoint=working),
+                    OpenAICompatible("moody", api_key="no-key-needed", base_url=f"{moody}/v1"),
                 ],
                 failover_sequence=("openai", "azure", "vllm"),
                 timeouts=Timeouts(first_chunk_s=FIRST_CHUNK_S),
                 authenticate=allow_anyone,  # of this machine: the port is not open to others
+                status=True,
             ),
             model=MODEL_NAME,
             cast=(
@@ -97,11 +115,23 @@ def played_stage(screen: Screen) -> Iterator[Stage]:
                 "then the next one is asked.",
             ),
             plain_sequence=("openai", "vllm"),
+            traffic=(("moody", "vllm"), ("openai", "vllm"), ("moody", "azure", "vllm")),
         )
+
+
+def in_its_moods(request: RecordedRequest) -> Reply:
+    """Well for a while, and then not."""
+    if int(time.monotonic() / MOOD_S) % 2:
+        return error(503)
+    return stream(SCRIPTED_ANSWER.split(" "))
 
 
 def address(url: str) -> str:
     return url.removeprefix("http://")
+
+
+def status_page(url: str) -> str:
+    return f"{url}/llm/_status"
 
 
 def host_app(gateway: Gateway) -> Starlette:
@@ -197,14 +227,30 @@ def introduce(screen: Screen, stage: Stage, url: str) -> None:
         screen.line(f"   {name:<8} {condition}")
     for remark in stage.remarks:
         screen.paragraph(remark)
+    screen.line(f"   status   {status_page(url)}")
 
 
-def keep_serving(screen: Screen, stage: Stage, url: str) -> None:
+def keep_serving(screen: Screen, client: httpx.Client, stage: Stage, url: str) -> None:
     screen.heading("Your turn (Ctrl-C stops it)")
     for line in curl_lines(f"{url}/llm{COMPLETIONS}", stage.model, show_head=True):
         screen.line(f"   {line}")
-    while True:
-        time.sleep(3600)
+    screen.line()
+    screen.line(f"   The status page: {status_page(url)}")
+    if stage.traffic:
+        screen.paragraph(
+            f"A question goes out every {EVERY_S:.0f} s for it to show: openai stays down, azure stays silent, and "
+            f"moody fails for {MOOD_S:.0f} s and recovers for as long."
+        )
+    for sequence in cycle(stage.traffic or ((),)):
+        time.sleep(EVERY_S)
+        if sequence:
+            ask_quietly(client, stage, sequence)
+
+
+def ask_quietly(client: httpx.Client, stage: Stage, sequence: tuple[str, ...]) -> None:
+    body = payload(stage, STREAM_QUESTION, stream=True) | {"max_tokens": 12}
+    with suppress(httpx.HTTPError):  # whatever comes of it is on the page
+        client.post(COMPLETIONS, json=body, headers={"x-opengateway-failover-sequence": json.dumps(sequence)})
 
 
 @contextmanager
@@ -233,7 +279,7 @@ def run(screen: Screen, *, once: bool, port: int | None, model: str | None) -> i
         client = stack.enter_context(httpx.Client(base_url=f"{url}/llm", timeout=630, trust_env=False))
         answered = [ask_plain(screen, client, stage), ask_stream(screen, client, stage)]
         if not once:
-            keep_serving(screen, stage, url)
+            keep_serving(screen, client, stage, url)
         return 0 if all(answered) else 1
 
 
