@@ -14,7 +14,7 @@ COUNTED: Final = (
     ("timeout", "timeout", "no first chunk in time, or silence after it"),
     ("other", "other", "failed otherwise, such as a refused connection"),
     ("refused", "refused", "the request was at fault, not the target"),
-    ("unfinished", "unfinished", "the caller left, or another attempt was faster"),
+    ("moot", "unfinished", "unfinished: the caller left, or another attempt was faster"),
 )
 """The word, the field of Counts, what it means."""
 
@@ -80,7 +80,8 @@ def percent(part: int, whole: int) -> str:
     tenths = part * 1000 // whole
     if part and not tenths:
         return "<0.1 %"
-    return f"{tenths // 10} %" if tenths % 10 == 0 or tenths < 900 and tenths >= 100 else f"{tenths / 10:.1f} %"
+    whole_ones = tenths % 10 == 0 or 100 <= tenths < 900
+    return f"{tenths // 10} %" if whole_ones else f"{tenths / 10:.1f} %"
 
 
 def many(count: int, word: str) -> str:
