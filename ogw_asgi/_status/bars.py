@@ -68,7 +68,7 @@ def legend() -> Markup:
 
 def axis(scale: Scale) -> Markup:
     """The ticks, with the lines that every bar repeats."""
-    ticks = [(words.duration(ms / 1000) if ms else "0", at) for ms, at in scale.ticks()]
+    ticks = [(words.round_time(ms), at) for ms, at in scale.ticks()]
     lines = (tag("line", x1=f"{at:.1f}%", x2=f"{at:.1f}%", y1=0, y2=_HEIGHT) for _, at in ticks)
     labels = (
         tag("text", said, x=f"{at:.1f}%", y=11, class_="begin" if at == 0 else "end" if at == 100 else "mid")
@@ -102,13 +102,9 @@ def _row(line: Line, scale: Scale, key: str) -> Markup:
         tag("p", *_trail(line), class_="trail"),
         tag("p", tag("b", f"{line.outcome}{status}"), _by(line), class_=f"outcome o-{line.outcome}"),
         tag("p", words.duration(line.duration_ms / 1000), class_="took"),
-        tag("p", tag("span", "asked for "), tag("bdi", ", ".join(line.sequence)), class_="sequence quiet"),
+        tag("p", "of ", tag("bdi", ", ".join(line.sequence)), class_="sequence quiet"),
         tag("p", tag("bdi", line.request_id), class_="id quiet"),
-        tag(
-            "p",
-            f"{words.tokens(line.input_tokens)} in, {words.tokens(line.output_tokens)} out",
-            class_="tokens quiet",
-        ),
+        tag("p", words.tokens(line), class_="tokens quiet"),
     ]
     return tag("li", *told, id=key, class_="row")
 
@@ -121,9 +117,9 @@ def _trail(line: Line) -> Iterable[Markup]:
     if not line.segments:
         yield tag("span", "no attempt", class_="quiet")
     for place, segment in enumerate(line.segments):
-        why = tag("i", segment.reason) if segment.reason != "first" else None
-        said = tag("bdi", words.attempt(segment, line.model))
-        yield together(" " if place else "", tag("span", why, " " if why else "", said, class_=f"a-{fill(segment)}"))
+        why = tag("i", said) if (said := words.why(segment)) else None
+        tried = tag("bdi", words.attempt(segment, line.model))
+        yield together(" " if place else "", tag("span", why, " " if why else "", tried, class_=f"a-{fill(segment)}"))
 
 
 def _lanes(segments: tuple[Segment, ...]) -> list[int]:

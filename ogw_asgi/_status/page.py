@@ -123,11 +123,15 @@ def _warnings(snapshot: Snapshot) -> Markup | None:
 def _strip(snapshot: Snapshot) -> Markup:
     asked = snapshot.requests
     judged = asked.ok + asked.exhausted + asked.broken
+    late = together(
+        words.number(asked.after_failover),
+        tag("small", f" {words.percent(asked.after_failover, asked.ok)}", class_="quiet") if asked.ok else None,
+    )
     vital = (
         ("in flight", words.number(snapshot.in_flight), None),
         ("requests/s", f"{asked.per_second:.1f}", None),
         ("answered", words.percent(asked.ok, judged) if judged else "none", None),
-        ("after failover", words.number(asked.after_failover), None),
+        ("after failover", late, None),
         ("exhausted", words.number(asked.exhausted), "alarming" if asked.exhausted else None),
         ("broken off", words.number(asked.broken), "alarming" if asked.broken else None),
     )

@@ -11,7 +11,10 @@ from typing import Final
 
 from .snapshot import Line
 
-_MS: Final = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000)
+_MS: Final = (
+    100, 200, 500, 1000, 2000, 3000, 5000, 7000, 10_000, 15_000, 20_000, 30_000, 40_000, 60_000, 90_000, 120_000, 180_000,
+    300_000, 600_000, 900_000, 1_800_000,
+)  # fmt: skip
 _HOUR_MS: Final = 3_600_000
 _APART: Final = 11.0
 """Per cent of the axis between two ticks, so that their labels do not touch on a phone."""

@@ -31,7 +31,7 @@ def icon(health: str) -> Markup:
 def tile(one: Tile, key: str) -> Markup:
     facts = [
         _fact("circuit", words.circuit(one), "wide"),
-        _fact("cooling", f"for {words.duration(one.cooling_s)} more", "wide") if one.cooling_s is not None else None,
+        _fact("cooling", f"asked again in {words.countdown(one.cooling_s)}", "wide") if one.cooling_s is not None else None,
         _fact("last error", words.last_error(one), "wide"),
         _fact("first chunk", *_pace(one, "first_chunk")) if one.first_chunk or not one.answer else None,
         _fact("answers", *_pace(one, "answer")) if one.answer else None,

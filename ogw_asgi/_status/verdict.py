@@ -14,7 +14,7 @@ TROUBLED: Final = (*DOWN, "failing", "cooling")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`troubled`: the targets that do not answer, as places in `targets`, the worst first."""
+    """`troubled`: the targets that cannot be counted on, as places in `targets`, the worst first."""
 
     level: Literal["ok", "warn", "bad", "idle"]
     says: str
@@ -48,7 +48,7 @@ def _says(snapshot: Snapshot, troubled: tuple[int, ...]) -> str:
         tile = targets[troubled[0]]
         return f"{words.name(tile)} is {words.condition(tile)}"
     if troubled:
-        return f"{len(troubled)} of {words.many(len(targets), 'target')} do not answer"
+        return f"{len(troubled)} of {words.many(len(targets), 'target')} are in trouble"
     idle = sum(tile.health == "idle" for tile in targets)
     if idle == len(targets):
         asked = snapshot.recent or snapshot.in_flight or snapshot.requests.ended

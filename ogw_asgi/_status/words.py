@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from math import ceil
 from typing import Final
 
-from .snapshot import Counts, Percentiles, Segment, Snapshot, Tile
+from .snapshot import Counts, Line, Percentiles, Segment, Snapshot, Tile
 
 COUNTED: Final = (
     ("ok", "ok", "ended well"),
@@ -69,6 +70,16 @@ def duration(seconds: float) -> str:
     raise AssertionError
 
 
+def round_time(ms: float) -> str:
+    """Of an axis: without the decimals that a measured one has."""
+    return "0" if not ms else f"{ms / 1000:g} s" if 1000 <= ms < 60_000 else duration(ms / 1000)
+
+
+def countdown(seconds: float) -> str:
+    """Never sooner than it is."""
+    return f"{ceil(seconds)} s" if seconds <= 59 else duration(ceil(seconds))
+
+
 def number(count: int) -> str:
     return f"{count:,}"
 
@@ -104,23 +115,23 @@ def name(tile: Tile) -> str:
 
 def percentiles(told: Percentiles | None) -> str:
     if told is None:
-        return "none"
+        return "none in five minutes"
     return f"p50 {duration(told.p50_s)}, p95 {duration(told.p95_s)} of {number(told.count)}"
 
 
 def probe(tile: Tile) -> str | None:
     if tile.probe_in_s is None:
         return None
-    return f"next probe in {duration(tile.probe_in_s)}" if tile.probe_in_s > 0 else "the next request probes it"
+    return f"next probe in {countdown(tile.probe_in_s)}" if tile.probe_in_s > 0 else "the next request probes it"
 
 
 def circuit(tile: Tile) -> str:
     if tile.named:
         return "not watched: callers name the endpoints"
-    of = {"origin": "the whole server's", "model": "this model's", None: None}[tile.circuit_of]
+    of = {"origin": " for the whole server", "model": " for this model", None: ""}[tile.circuit_of]
     state = "half open" if tile.circuit == "half_open" else tile.circuit
     then = probe(tile) if tile.circuit == "open" else "one request decides" if tile.circuit == "half_open" else None
-    return f"{state}{f' ({of})' if of else ''}{f': {then}' if then else ''}"
+    return f"{state}{of}{f': {then}' if then else ''}"
 
 
 def last_error(tile: Tile) -> str:
@@ -139,7 +150,7 @@ def condition(tile: Tile) -> str:
     if tile.health == "probing":
         return "probing: one request on its way decides"
     if tile.health == "cooling":
-        return f"cooling: not asked for {duration(tile.cooling_s)}" if tile.cooling_s is not None else "cooling"
+        return f"cooling down: asked again in {countdown(tile.cooling_s)}" if tile.cooling_s is not None else "cooling"
     if tile.health in ("failing", "recovering") and tile.last_error is not None:
         return f"{tile.health}: {last_error(tile)}"
     return tile.health
@@ -150,19 +161,30 @@ def counts(told: Counts) -> str:
     return ", ".join(f"{number(getattr(told, field))} {word}" for word, field, _ in COUNTED)
 
 
+def why(segment: Segment) -> str | None:
+    """Why it was made; and when, where that does not follow from the end of the one before."""
+    if segment.reason == "first":
+        return None
+    alone = segment.reason not in ("hedge", "retry")
+    return segment.reason if alone else f"{segment.reason} at {duration(segment.start_ms / 1000)}"
+
+
 def attempt(segment: Segment, asked: str) -> str:
     """An attempt of a request that asked for the model `asked`, as text; why it was made stands elsewhere."""
     said = [segment.provider if segment.model == asked else f"{segment.provider} {segment.model}", segment.label]
-    if segment.end not in ("complete", "failed") and segment.label != segment.end:
+    if not segment.label or (segment.end not in ("complete", "failed") and segment.label != segment.end):
         said.append(ENDS[segment.end])
-    if segment.first_chunk_ms is not None:
-        said.append(f"first chunk {duration(segment.first_chunk_ms / 1000)},")
     said.append(duration(segment.duration_ms / 1000))
+    if segment.first_chunk_ms is not None:
+        said.append(f"(first chunk {duration(segment.first_chunk_ms / 1000)})")
     return " ".join(filter(None, said))
 
 
-def tokens(count: int | None) -> str:
-    return "?" if count is None else number(count)
+def tokens(line: Line) -> str:
+    if line.input_tokens is None and line.output_tokens is None:
+        return "tokens unknown"
+    taken, given = ("?" if count is None else number(count) for count in (line.input_tokens, line.output_tokens))
+    return f"{taken} in, {given} out"
 
 
 def share_of_own(snapshot: Snapshot) -> str | None:
