@@ -1,8 +1,8 @@
 """The snapshot for machines.
 
-An object with the fields of `Snapshot`, and in it lists and objects with those of the others, by the same names; what is
-None is null. Beside their fields, counts (`one_minute`, `five_minutes`) have their `failed` and `total`. Fields may be
-added; none changes its meaning.
+An object with the fields of `Snapshot`, and in it lists and objects with those of the others, by the same names; what
+is None is null. Beside their fields, counts (`one_minute`, `five_minutes`) have their `failed` and `total`. Fields may
+be added; none changes its meaning.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def together(*children: Child) -> Markup:
 
 
 def tag(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
-    """An element. `class_` is `class`, `aria_label` `aria-label`; True writes the name alone; None and False leave it out.
+    """An element. `class_` is `class`, `aria_label` `aria-label`; True writes the name alone, None and False nothing.
 
     Raises ValueError for what the page's policy forbids: styles and handlers in attributes.
     """

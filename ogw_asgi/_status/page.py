@@ -56,7 +56,7 @@ def render_page(snapshot: Snapshot, nonce: str) -> bytes:
 
 
 def render_parts(snapshot: Snapshot) -> str:
-    """What is inside `main`. Everything that moves or may be opened has an id of its own, the same in every snapshot."""
+    """What is inside `main`. What moves or may be opened has an id of its own, the same in every snapshot."""
     keys = Keys()
     tiles = [(one, keys.of("t", one.provider, one.model, one.named)) for one in snapshot.targets]
     found = verdict(snapshot)
@@ -114,9 +114,7 @@ def _verdict(snapshot: Snapshot, found: Verdict, keys: list[str]) -> Markup:
 def _warnings(snapshot: Snapshot) -> Markup | None:
     if not snapshot.warnings:
         return None
-    items = (
-        tag("li", tag("b", one.name), ": ", one.says, " ", tag("code", one.mend)) for one in snapshot.warnings
-    )
+    items = (tag("li", tag("b", one.name), ": ", one.says, " ", tag("code", one.mend)) for one in snapshot.warnings)
     return tag("ul", *items, class_="warnings", aria_label="Warnings")
 
 
@@ -149,14 +147,20 @@ def _strip(snapshot: Snapshot) -> Markup:
         ("process", f"{snapshot.process} alone", None),
     )
     lists = (
-        tag("dl", *(tag("div", tag("dt", term), tag("dd", said), class_=how) for term, said, how in entries), class_=name)
+        tag(
+            "dl",
+            *(tag("div", tag("dt", term), tag("dd", said), class_=how) for term, said, how in entries),
+            class_=name,
+        )
         for name, entries in (("vital", vital), ("more", more))
     )
     return tag("div", *lists, class_="strip")
 
 
 def _meanings() -> Markup:
-    terms = ((word, means) for told in (words.HEALTH.items(), ((w, m) for w, _, m in words.COUNTED)) for word, means in told)
+    terms = (
+        (word, means) for told in (words.HEALTH.items(), ((w, m) for w, _, m in words.COUNTED)) for word, means in told
+    )
     entries = (tag("div", tag("dt", word), tag("dd", means)) for word, means in terms)
     return tag("details", tag("summary", "What the words mean"), tag("dl", *entries, class_="meanings"), id="meanings")
 
@@ -200,4 +204,7 @@ def _provenance(snapshot: Snapshot) -> Markup:
 
 
 def _footer() -> Markup:
-    return tag("footer", tag("p", "The same as ", tag("a", "JSON", href="_status.json"), ", or as text with Accept: text/plain."))
+    return tag(
+        "footer",
+        tag("p", "The same as ", tag("a", "JSON", href="_status.json"), ", or as text with Accept: text/plain."),
+    )

@@ -1,19 +1,20 @@
 """The one scale of time that all requests are drawn on.
 
-A square root: a rejection that took 80 ms and a stream of a minute are on the same page, and a failover is what must not
-be a hair's breadth. The axis tells it by its ticks.
+A square root: a rejection that took 80 ms and a stream of a minute are on the same page, and a failover is what must
+not be a hair's breadth. The axis tells it by its ticks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import sqrt
 from typing import Final
 
 from .snapshot import Line
 
 _MS: Final = (
-    100, 200, 500, 1000, 2000, 3000, 5000, 7000, 10_000, 15_000, 20_000, 30_000, 40_000, 60_000, 90_000, 120_000, 180_000,
-    300_000, 600_000, 900_000, 1_800_000,
+    100, 200, 500, 1000, 2000, 3000, 5000, 7000, 10_000, 15_000, 20_000, 30_000, 40_000, 60_000, 90_000, 120_000,
+    180_000, 300_000, 600_000, 900_000, 1_800_000,
 )  # fmt: skip
 _HOUR_MS: Final = 3_600_000
 _APART: Final = 11.0
@@ -34,7 +35,7 @@ class Scale:
 
     def at(self, ms: float) -> float:
         """Where that is, in per cent of the width."""
-        return min(max(ms / self.end_ms, 0.0), 1.0) ** 0.5 * 100
+        return sqrt(min(max(ms / self.end_ms, 0.0), 1.0)) * 100
 
     def ticks(self) -> list[tuple[float, float]]:
         """Times in ms and where they are, from the last to the first."""

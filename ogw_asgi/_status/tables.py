@@ -17,11 +17,15 @@ def failovers(snapshot: Snapshot) -> Markup:
     if not told:
         return tag("p", "No request has had to go from one provider to another.", class_="empty")
     order = {tile.provider: place for place, tile in reversed(list(enumerate(snapshot.targets)))}
-    names = lambda which: sorted(dict.fromkeys(which), key=lambda name: order.get(name, len(order)))  # noqa: E731
-    before, after = names(one.before for one in told), names(one.after for one in told)
+    before, after = (
+        sorted({getattr(one, side): None for one in told}, key=lambda name: order.get(name, len(order)))
+        for side in ("before", "after")
+    )
     most = max(one.count for one in told)
     cells = {(one.before, one.after): one for one in told}
-    head = tag("tr", tag("td", "from \\ to", class_="quiet"), *(tag("th", tag("bdi", name), scope="col") for name in after))
+    head = tag(
+        "tr", tag("td", "from \\ to", class_="quiet"), *(tag("th", tag("bdi", name), scope="col") for name in after)
+    )
     body = (
         tag("tr", tag("th", tag("bdi", row), scope="row"), *(_cell(cells.get((row, column)), most) for column in after))
         for row in before

@@ -31,13 +31,17 @@ def icon(health: str) -> Markup:
 def tile(one: Tile, key: str) -> Markup:
     facts = [
         _fact("circuit", words.circuit(one), "wide"),
-        _fact("cooling", f"asked again in {words.countdown(one.cooling_s)}", "wide") if one.cooling_s is not None else None,
+        _fact("cooling", f"asked again in {words.countdown(one.cooling_s)}", "wide")
+        if one.cooling_s is not None
+        else None,
         _fact("last error", words.last_error(one), "wide"),
         _fact("first chunk", *_pace(one, "first_chunk")) if one.first_chunk or not one.answer else None,
         _fact("answers", *_pace(one, "answer")) if one.answer else None,
         _fact("in flight", words.number(one.in_flight)),
     ]
-    model = "endpoints that callers name" if one.named else "not asked yet" if one.model is None else tag("bdi", one.model)
+    model = (
+        "endpoints that callers name" if one.named else "not asked yet" if one.model is None else tag("bdi", one.model)
+    )
     return tag(
         "li",
         tag(

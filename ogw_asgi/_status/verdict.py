@@ -65,14 +65,20 @@ def _callers(requests: Requests) -> str:
         return "No request has ended in the last five minutes."
     if not judged:
         return "No request of the last five minutes was one for a provider to answer: all were refused, or left."
-    late = f"{words.number(requests.after_failover)} of them ({words.percent(requests.after_failover, requests.ok or 1)})"
+    late = (
+        f"{words.number(requests.after_failover)} of them ({words.percent(requests.after_failover, requests.ok or 1)})"
+    )
     if unanswered:
         of = f"{words.number(unanswered)} of {words.many(judged, 'request')} in five minutes not answered"
         why = f"{words.number(requests.exhausted)} exhausted, {words.number(requests.broken)} broken off"
         then = f" {words.number(requests.ok)} answered, {late} only after failover." if requests.after_failover else ""
         return f"Callers notice: {of} ({why}).{then}"
     if requests.after_failover:
-        of = f"all {words.many(judged, 'request')} in five minutes answered" if judged > 1 else "the one request answered"
+        of = (
+            f"all {words.many(judged, 'request')} in five minutes answered"
+            if judged > 1
+            else "the one request answered"
+        )
         return f"Callers notice nothing: {of}, {late} only after failover."
     return (
         f"All {words.number(judged)} requests in five minutes answered at the first attempt."

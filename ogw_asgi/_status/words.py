@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from math import ceil
 from typing import Final
 
@@ -100,11 +100,11 @@ def many(count: int, word: str) -> str:
 
 
 def clock(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, timezone.utc).strftime("%H:%M:%S")
+    return datetime.fromtimestamp(at_s, UTC).strftime("%H:%M:%S")
 
 
 def moment(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def name(tile: Tile) -> str:

@@ -1,7 +1,7 @@
 """A real browser: Debian's chromium, started once in a session, driven by playwright. No test of its own.
 
-Playwright lives in a thread with a loop of its own, since its blocking interface would keep the loop of whoever tests with
-anyio after it. A test hands in what it wants done:
+Playwright lives in a thread with a loop of its own, since its blocking interface would keep the loop of whoever tests
+with anyio after it. A test hands in what it wants done:
 
     from tests.status.browser import chromium, needs_chromium  # noqa: F401 - the fixture
 

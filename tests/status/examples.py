@@ -1,4 +1,4 @@
-"""Snapshots as they are found in the world: all is well, an outage under failover, nothing yet, hostile names, a crowd."""
+"""Snapshots as they are found: all is well, an outage under failover, nothing yet, hostile names, a crowd."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def attempt(
 def _plain(ago_s: float, ms: float, first_ms: float | None, provider: str = "openai", out: int = 180) -> Line:
     segment = attempt(provider, 1, ms - 2, first_chunk_ms=first_ms)
     return Line(
-        AT_S - ago_s, _id(), "gpt-4o", first_ms is not None, ("openai", "azure", "vllm"), (segment,), "ok", 200, provider,
-        ms, 400 + out, out,
+        AT_S - ago_s, _id(), "gpt-4o", first_ms is not None, ("openai", "azure", "vllm"), (segment,), "ok", 200,
+        provider, ms, 400 + out, out,
     )  # fmt: skip
 
 
@@ -216,7 +216,10 @@ OUTAGE: Final = replace(
             AT_S - 9.0 + place, _id(), "gpt-4o", True, ("openai", "azure", "vllm"),
             (
                 attempt("openai", 1, 90, "503", end="failed"),
-                attempt("azure", 93, 8900 - place * 900, "", reason="failover", end="running", first_chunk_ms=None if place % 3 else 700),
+                attempt(
+                    "azure", 93, 8900 - place * 900, "", reason="failover", end="running",
+                    first_chunk_ms=None if place % 3 else 700,
+                ),
             ), "running", None, None, 9000 - place * 900,
         )
         for place in range(10)
@@ -288,14 +291,16 @@ CROWD: Final = replace(
     OUTAGE,
     targets=tuple(
         replace(
-            (_OPENAI, _AZURE, _VLLM, OUTAGE.targets[0], OUTAGE.targets[1], OUTAGE.targets[4])[(place * place + place // 5) % 6],
+            (_OPENAI, _AZURE, _VLLM, *OUTAGE.targets[:2], OUTAGE.targets[4])[(place * place + place // 5) % 6],
             provider=f"{('openai', 'azure', 'vllm', 'mistral')[place % 4]}-{place // 4:02}",
         )
         for place in range(64)
     ),
     failovers=tuple(
-        Failover(f"{('openai', 'azure')[place % 2]}-{place // 3:02}", f"vllm-{place % 13:02}", place * 7 % 50, place * 9 + 50,
-                 (("503", place * 7 % 50),) if place * 7 % 50 else ())
+        Failover(
+            f"{('openai', 'azure')[place % 2]}-{place // 3:02}", f"vllm-{place % 13:02}", place * 7 % 50,
+            place * 9 + 50, (("503", place * 7 % 50),) if place * 7 % 50 else (),
+        )
         for place in range(40)
     ),
 )  # fmt: skip

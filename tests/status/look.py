@@ -1,6 +1,6 @@
 """Looks at the examples with a browser, by hand: screenshots into a folder, and axe's opinion of each.
 
-    python -m tests.status.look FOLDER [EXAMPLE ...]
+python -m tests.status.look FOLDER [EXAMPLE ...]
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def main() -> int:
                     if how == "plain":
                         return []
                     wide = await seen.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-                    await seen.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+                    await seen.page.evaluate(
+                        "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
+                    )
                     told = (await Axe().run(seen.page)).response["violations"]
                     return [*told, *([{"id": f"wider by {wide}", "nodes": []}] if wide > 0 else [])]
 
