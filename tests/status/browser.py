@@ -13,7 +13,8 @@ with anyio after it. A test hands in what it wants done:
 
         assert chromium.run(look, color_scheme="dark").startswith("ok")
 
-What the console complained of and what was asked of anybody but `allowed` is an AssertionError at the end of `run`.
+Wait with `expect` and locators: the page's policy forbids what `wait_for_function` does. What the console complained of
+and what was asked of anybody but `allowed` is an AssertionError at the end of `run`.
 """
 
 from __future__ import annotations
