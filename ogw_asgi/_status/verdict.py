@@ -43,7 +43,7 @@ def verdict(snapshot: Snapshot) -> Verdict:
 def _says(snapshot: Snapshot, troubled: tuple[int, ...]) -> str:
     targets = snapshot.targets
     if not targets:
-        return "There is no target."
+        return "There is no target"
     if len(troubled) == 1:
         tile = targets[troubled[0]]
         return f"{words.name(tile)} is {words.condition(tile)}"
@@ -54,7 +54,8 @@ def _says(snapshot: Snapshot, troubled: tuple[int, ...]) -> str:
         asked = snapshot.recent or snapshot.in_flight or snapshot.requests.ended
         return "Nothing was asked in the last five minutes" if asked else "Nothing has been asked yet"
     if idle:
-        return f"{len(targets) - idle} of {len(targets)} targets answer; {idle} not asked for five minutes"
+        rest = len(targets) - idle
+        return f"{rest} of {len(targets)} targets answer{'s' * (rest == 1)}; {idle} not asked for five minutes"
     return "The one target answers" if len(targets) == 1 else f"All {len(targets)} targets answer"
 
 

@@ -150,7 +150,11 @@ def condition(tile: Tile) -> str:
     if tile.health == "probing":
         return "probing: one request on its way decides"
     if tile.health == "cooling":
-        return f"cooling down: asked again in {countdown(tile.cooling_s)}" if tile.cooling_s is not None else "cooling"
+        return (
+            f"cooling down: asked again in {countdown(tile.cooling_s)}"
+            if tile.cooling_s is not None
+            else "cooling down"
+        )
     if tile.health in ("failing", "recovering") and tile.last_error is not None:
         return f"{tile.health}: {last_error(tile)}"
     return tile.health

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Route
+from playwright.async_api import expect
 
-from ogw_asgi._status.page import render_page
 from tests.status.browser import Seen, started
 from tests.status.examples import EXAMPLES
+from tests.status.serving import served
 
-URL = "http://localhost/v1/_status"
-POLICY = (
-    "default-src 'none'; style-src 'nonce-{0}'; script-src 'nonce-{0}'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {},
     "dark": {"color_scheme": "dark"},
@@ -32,18 +28,19 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-async def serve(seen: Seen, page: bytes, nonce: str) -> None:
-    """The page at URL, under its policy; its stream stays silent."""
-
-    async def answer(route: Route) -> None:
-        if route.request.url == URL:
-            headers = {"content-security-policy": POLICY.format(nonce), "content-type": "text/html; charset=utf-8"}
-            await route.fulfill(body=page, headers=headers)
-        else:
-            await route.fulfill(body=b": nothing\n\n", headers={"content-type": "text/event-stream"})
-
-    await seen.page.route("**/*", answer)
-    await seen.page.goto(URL)
+async def look(seen: Seen, url: str, path: Path, judged: bool) -> list[str]:
+    """What is wrong with it."""
+    await seen.page.goto(url)
+    if judged:
+        await expect(seen.page.locator("#link")).to_have_text("live")
+    await seen.page.screenshot(path=path, full_page=True)
+    if not judged:
+        return []
+    wide = await seen.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    await seen.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    violations = (await Axe().run(seen.page)).response["violations"]
+    told = [f"{one['id']}: {[node['html'][:160] for node in one['nodes'][:3]]}" for one in violations]
+    return [*told, *([f"wider than the window by {wide}"] if wide > 0 else [])]
 
 
 def main() -> int:
@@ -55,27 +52,13 @@ def main() -> int:
     wrong = 0
     with started() as chromium:
         for name in wanted.examples or EXAMPLES:
-            page = render_page(EXAMPLES[name], "n0nce")
-            for how, options in LOOKS.items():
-
-                async def look(seen: Seen, name: str = name, how: str = how, page: bytes = page) -> list[Any]:
-                    await serve(seen, page, "n0nce")
-                    path = wanted.folder / f"{name}-{how}"
-                    await seen.page.screenshot(path=f"{path}.png", full_page=True)
-                    if how == "plain":
-                        return []
-                    wide = await seen.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-                    await seen.page.evaluate(
-                        "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
-                    )
-                    told = (await Axe().run(seen.page)).response["violations"]
-                    return [*told, *([{"id": f"wider by {wide}", "nodes": []}] if wide > 0 else [])]
-
-                found = chromium.run(look, **options)
-                wrong += len(found)
-                print(f"{name:12} {how:7} {len(page) / 1000:5.0f} kB: {len(found)} violations")  # noqa: T201
-                for one in found:
-                    print(" ", one["id"], [node["html"][:160] for node in one["nodes"][:3]])  # noqa: T201
+            with served(EXAMPLES[name]) as server:
+                for how, options in LOOKS.items():
+                    path = wanted.folder / f"{name}-{how}.png"
+                    found = chromium.run(partial(look, url=server.url, path=path, judged=how != "plain"), **options)
+                    wrong += len(found)
+                    size = len(server.page) / 1000
+                    print(f"{name:12} {how:7} {size:5.0f} kB: {', '.join(found) or 'nothing is wrong'}")  # noqa: T201
     return 1 if wrong else 0
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from importlib.resources import files
+from typing import get_args
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -13,8 +15,10 @@ from hypothesis import given, settings
 from ogw_asgi._status.markup import Markup, tag, together
 from ogw_asgi._status.page import render_page, render_parts
 from ogw_asgi._status.scale import Scale
-from ogw_asgi._status.snapshot import Snapshot
+from ogw_asgi._status.snapshot import Health, Requests, Snapshot, Tile
+from ogw_asgi._status.tiles import ICONS
 from ogw_asgi._status.verdict import verdict
+from ogw_asgi._status.words import HEALTH, countdown, duration, percent
 from tests.status.examples import ALL_WELL, CROWD, EXAMPLES, HOSTILE, NOTHING_YET, OUTAGE
 from tests.status.reading import pressed, read, text_of, to_tell
 from tests.status.snapshots import snapshots
@@ -34,7 +38,7 @@ def test_an_example_needs_no_mending_and_tells_everything(snapshot: Snapshot) ->
     assert {one for one in to_tell(snapshot) if one not in told} == set()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(snapshots)
 def test_any_snapshot_needs_no_mending_and_is_told_wholly(snapshot: Snapshot) -> None:
     page = read(f"<!doctype html><html lang=en><title>x</title><main>{render_parts(snapshot)}</main></html>")
@@ -45,7 +49,7 @@ def test_any_snapshot_needs_no_mending_and_is_told_wholly(snapshot: Snapshot) ->
     assert [key for key, times in ids.items() if times > 1] == []
 
 
-@examples
+@pytest.mark.parametrize("snapshot", [OUTAGE, HOSTILE, NOTHING_YET], ids=["outage", "hostile", "nothing_yet"])
 def test_nothing_is_fetched_from_anywhere(snapshot: Snapshot) -> None:
     page = read(render_page(snapshot, "n0nce"))
     ids = {value for name, value in attributes(page) if name == "id"}
@@ -56,7 +60,7 @@ def test_nothing_is_fetched_from_anywhere(snapshot: Snapshot) -> None:
     assert set(labelled) <= ids
 
 
-@examples
+@pytest.mark.parametrize("snapshot", [OUTAGE, HOSTILE], ids=["outage", "hostile"])
 def test_the_policy_lets_all_of_it_through(snapshot: Snapshot) -> None:
     page = read(render_page(snapshot, 'no"nce'))
     inline = [element for element in page.iter() if element.tag in ("style", "script")]
@@ -121,7 +125,7 @@ def bars(page: Element) -> list[Element]:
     ]  # fmt: skip
 
 
-def percent(element: Element, name: str) -> float:
+def per_cent(element: Element, name: str) -> float:
     return float(element.get(name, "0").rstrip("%"))
 
 
@@ -136,7 +140,7 @@ def test_all_bars_are_on_one_scale() -> None:
         assert len(segments) == len(line.segments)
         assert len(list(bar.iter(f"{SVG}circle"))) == sum(one.first_chunk_ms is not None for one in line.segments)
         for told, segment in zip(line.segments, segments, strict=True):
-            end = percent(segment, "x") + percent(segment, "width")
+            end = per_cent(segment, "x") + per_cent(segment, "width")
             assert 0 < end <= 100.01
             ends.setdefault(told.start_ms + told.duration_ms, set()).add(round(end))
     assert all(len(places) == 1 for places in ends.values())
@@ -163,8 +167,8 @@ def test_health_is_a_word_and_a_shape_beside_its_colour() -> None:
             (said,) = [one for one in tile.iter("p") if one.get("class") == "health"]
             assert health in text_of(said)
             assert said.find(f"{SVG}svg/{SVG}path") is not None
-    shapes = {element.get("d") for element in read(render_page(CROWD, "n")).iter(f"{SVG}path")}
-    assert len(shapes) > 4
+    assert set(ICONS) == set(get_args(Health)) == set(HEALTH)
+    assert len(set(ICONS.values())) == len(ICONS)
 
 
 @pytest.mark.parametrize(
@@ -183,3 +187,76 @@ def test_the_verdict_comes_first(snapshot: Snapshot, level: str, says: str, titl
     (heading, *_) = [one for one in page.iter() if one.tag == "h2"]
     assert text_of(heading).strip().startswith(says)
     assert next(page.iter("title")).text == title
+
+
+NONE = NOTHING_YET.requests
+
+
+def tile(provider: str, health: Health) -> Tile:
+    return Tile(provider, "openai", "m", health=health)
+
+
+@pytest.mark.parametrize(
+    ("targets", "level", "says"),
+    [
+        ((), "idle", "There is no target"),
+        ((tile("a", "ok"),), "ok", "The one target answers"),
+        ((tile("a", "ok"), tile("b", "recovering")), "ok", "All 2 targets answer"),
+        ((tile("a", "ok"), tile("b", "idle")), "ok", "1 of 2 targets answers; 1 not asked for five minutes"),
+        ((tile("a", "idle"),), "idle", "Nothing was asked in the last five minutes"),
+        ((tile("a", "failing"), tile("b", "ok")), "warn", "a m is failing"),
+        ((tile("a", "cooling"), tile("b", "ok")), "warn", "a m is cooling down"),
+        ((tile("a", "open"),), "bad", "a m is open"),
+        ((tile("a", "probing"), tile("b", "open")), "bad", "2 of 2 targets are in trouble"),
+    ],
+)
+def test_a_target_that_others_stand_in_for_is_no_alarm(targets: tuple[Tile, ...], level: str, says: str) -> None:
+    found = verdict(replace(ALL_WELL, targets=targets, requests=NONE))
+    assert (found.level, found.says.partition(":")[0]) == (level, says)
+
+
+@pytest.mark.parametrize(
+    ("requests", "says"),
+    [
+        (NONE, "No request has ended in the last five minutes."),
+        (
+            replace(NONE, ended=3, refused=2, left=1),
+            "No request of the last five minutes was one for a provider to answer: all were refused, or left.",
+        ),
+        (replace(NONE, ended=1, ok=1), "The one request in five minutes was answered at the first attempt."),
+        (replace(NONE, ended=7, ok=7), "All 7 requests in five minutes answered at the first attempt."),
+        (
+            replace(NONE, ended=1, ok=1, after_failover=1),
+            "Callers notice nothing: the one request answered, 1 of them (100 %) only after failover.",
+        ),
+        (
+            replace(NONE, ended=4000, ok=4000, after_failover=1),
+            "Callers notice nothing: all 4,000 requests in five minutes answered, "
+            "1 of them (<0.1 %) only after failover.",
+        ),
+        (
+            replace(NONE, ended=3, ok=1, exhausted=1, broken=1),
+            "Callers notice: 2 of 3 requests in five minutes not answered (1 exhausted, 1 broken off).",
+        ),
+    ],
+)
+def test_it_says_what_callers_notice(requests: Requests, says: str) -> None:
+    assert verdict(replace(ALL_WELL, requests=requests)).callers == says
+
+
+def test_what_callers_noticed_is_no_calm_when_all_answer_again() -> None:
+    assert verdict(replace(ALL_WELL, requests=replace(ALL_WELL.requests, broken=1))).level == "warn"
+
+
+def test_durations_are_said_as_people_do() -> None:
+    said = {
+        0: "0 ms", 0.0004: "0.4 ms", 0.085: "85 ms", 0.9996: "1.0 s", 1.24: "1.2 s", 9.96: "10 s", 59.4: "59 s",
+        59.6: "1 m", 260: "4 m 20 s", 3600: "1 h", 11_520: "3 h 12 m", 180_000: "2 d 2 h", 1e9: "11574 d 1 h",
+    }  # fmt: skip
+    assert {seconds: duration(seconds) for seconds in said} == said
+    assert [countdown(seconds) for seconds in (0.1, 4.2, 59.5, 61)] == ["1 s", "5 s", "1 m", "1 m 1 s"]
+
+
+def test_per_cents_are_never_all_of_less_nor_nothing_of_something() -> None:
+    pairs = ((0, 5), (1, 5000), (1, 900), (1, 3), (99_999, 100_000), (5, 5), (0, 0))
+    assert [percent(*pair) for pair in pairs] == ["0 %", "<0.1 %", "0.1 %", "33 %", "99.9 %", "100 %", "100 %"]

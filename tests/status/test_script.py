@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import queue
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from playwright.async_api import expect
 
-from ogw_asgi._status.page import render_page, render_parts
-from ogw_asgi._status.snapshot import Snapshot
+from ogw_asgi._status.page import render_parts
 from tests.status.browser import Chromium, Seen, chromium, needs_chromium
 from tests.status.examples import ALL_WELL, OUTAGE
+from tests.status.serving import Server, frame, served
 
 __all__ = ["chromium"]
 pytestmark = needs_chromium
@@ -27,77 +22,6 @@ LATER = replace(
     recent=(*OUTAGE.recent[:1], *ALL_WELL.recent[:-1]),
     targets=(replace(OUTAGE.targets[0], provider="openai"), *ALL_WELL.targets[1:]),
 )
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.streams: queue.Queue[queue.Queue[bytes | None]] = queue.Queue()
-        self.ended: queue.Queue[None] = queue.Queue()
-        self.status = 200
-        self.url = f"http://127.0.0.1:{self.server_port}/v1/_status"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-    def do_GET(self) -> None:
-        if self.path == "/v1/_status":
-            self._answer(render_page(ALL_WELL, "n0nce"), "text/html; charset=utf-8")
-        elif self.path == "/v1/_status/events?as=html" and self.server.status == 200:
-            self._stream()
-        else:
-            self.send_error(503)
-
-    def _answer(self, body: bytes, kind: str) -> None:
-        self.send_response(200)
-        self.send_header("content-type", kind)
-        self.send_header(
-            "content-security-policy",
-            "default-src 'none'; style-src 'nonce-n0nce'; script-src 'nonce-n0nce'; connect-src 'self'; img-src data:; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        )
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _stream(self) -> None:
-        frames: queue.Queue[bytes | None] = queue.Queue()
-        self._answer(b"retry: 50\n\n", "text/event-stream")
-        self.server.streams.put(frames)
-        try:
-            while True:
-                try:
-                    frame = frames.get(timeout=0.05)
-                except queue.Empty:
-                    frame = b":\n\n"
-                if frame is None:
-                    break
-                self.wfile.write(frame)
-        except OSError:
-            pass
-        self.server.ended.put(None)
-
-
-def frame(snapshot: Snapshot) -> bytes:
-    told = json.dumps({"number": snapshot.number, "html": render_parts(snapshot)})
-    return f"event: snapshot\ndata: {told}\n\n".encode()
-
-
-@contextmanager
-def served() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 async def opened(seen: Seen, server: Server) -> queue.Queue[bytes | None]:
@@ -153,7 +77,7 @@ def test_a_frame_leaves_the_readers_place_and_touches_only_what_has_changed(chro
         )
         assert shown.replace(' open=""', "") == meant
 
-    with served() as server:
+    with served(ALL_WELL) as server:
         chromium.run(look)
 
 
@@ -171,7 +95,7 @@ def test_a_change_of_health_is_announced_once_and_stands_in_the_title(chromium: 
         assert await seen.page.evaluate("heard") == ["openai gpt-4o is open."]
         assert (await seen.page.title()) == "1 down - ogw_asgi"
 
-    with served() as server:
+    with served(ALL_WELL) as server:
         chromium.run(look)
 
 
@@ -185,7 +109,7 @@ def test_a_focus_that_is_gone_goes_to_what_is_left(chromium: Chromium) -> None:
         focused: str = await seen.page.evaluate("document.activeElement.id")
         return focused
 
-    with served() as server:
+    with served(ALL_WELL) as server:
         assert chromium.run(look) == "main"
 
 
@@ -204,7 +128,7 @@ def test_a_lost_connection_is_told_and_comes_back(chromium: Chromium) -> None:
             await seen.page.clock.run_for(1000)
         await expect(seen.page.locator("#link")).to_have_text("live")
 
-    with served() as server:
+    with served(ALL_WELL) as server:
         chromium.run(look, complaints=True)
 
 
@@ -222,7 +146,7 @@ def test_a_hidden_tab_closes_its_stream_and_opens_it_again(chromium: Chromium) -
         frames.put(frame(LATER))
         await expect(seen.page).to_have_title("1 down - ogw_asgi")
 
-    with served() as server:
+    with served(ALL_WELL) as server:
         chromium.run(look)
 
 
@@ -232,6 +156,6 @@ def test_without_javascript_the_page_tells_all_and_asks_for_nothing_more(chromiu
         assert await seen.page.locator(".link noscript").is_visible()
         return await seen.page.locator("#verdict h2").inner_text()
 
-    with served() as server:
+    with served(ALL_WELL) as server:
         assert chromium.run(look, java_script_enabled=False) == "All 3 targets answer."
         assert server.streams.empty()
