@@ -21,13 +21,13 @@ def failovers(snapshot: Snapshot) -> Markup:
         sorted({getattr(one, side): None for one in told}, key=lambda name: order.get(name, len(order)))
         for side in ("before", "after")
     )
-    most = max(one.count for one in told)
+    of = max(snapshot.requests.ended, *(one.count for one in told))
     cells = {(one.before, one.after): one for one in told}
     head = tag(
         "tr", tag("td", "from \\ to", class_="quiet"), *(tag("th", tag("bdi", name), scope="col") for name in after)
     )
     body = (
-        tag("tr", tag("th", tag("bdi", row), scope="row"), *(_cell(cells.get((row, column)), most) for column in after))
+        tag("tr", tag("th", tag("bdi", row), scope="row"), *(_cell(cells.get((row, column)), of) for column in after))
         for row in before
     )
     caption = tag("caption", "Failovers in five minutes, and their main reason", class_="hidden")
@@ -35,12 +35,13 @@ def failovers(snapshot: Snapshot) -> Markup:
     return together(in_region(matrix, "Failover matrix"), _since_start(told))
 
 
-def _cell(one: Failover | None, most: int) -> Markup:
+def _cell(one: Failover | None, of: int) -> Markup:
+    """The more of all the requests, the warmer."""
     if one is None:
         return tag("td", tag("span", "none", class_="hidden"), class_="zero")
     if not one.count:
         return tag("td", "0", class_="zero")
-    heat = 1 + min(3, one.count * 4 // (most + 1))
+    heat = 1 + sum(one.count * 100 >= of * share for share in (2, 10, 25))
     main = f"{one.reasons[0][0]} \N{MULTIPLICATION SIGN}{words.number(one.reasons[0][1])}" if one.reasons else None
     return tag("td", tag("b", words.number(one.count)), " ", tag("span", main), class_=f"heat-{heat}")
 
