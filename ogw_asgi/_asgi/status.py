@@ -47,7 +47,8 @@ LOOK_S = 0.25
 """So often is asked whether it has to end."""
 
 LONGEST_S = 60.0
-"""A stream ends by itself, for servers that nobody sees stopping; whoever follows it asks again."""
+LONGEST_UNSEEN_S = 5.0
+"""A stream ends by itself, the sooner where nobody would see the server stopping; whoever follows it asks again."""
 
 _HTML, _TEXT, _AS_JSON = "text/html", "text/plain", "application/json"
 _MEDIA = {_HTML: b"text/html; charset=utf-8", _TEXT: b"text/plain; charset=utf-8", _AS_JSON: b"application/json"}
@@ -173,7 +174,7 @@ class StatusPage:
 
     async def _see_out(self, over: anyio.Event, stopping: Stopping, dispatcher: Dispatcher, line: Line) -> None:
         """Beside a stream: says when it is over, and ends it where nobody takes what it is about to say."""
-        ends_s = clock_s() + LONGEST_S
+        ends_s = clock_s() + (LONGEST_S if stopping.seen else LONGEST_UNSEEN_S)
         while self._still_open(dispatcher) and not stopping() and clock_s() < ends_s:  # noqa: ASYNC110 - no server has one
             await anyio.sleep(LOOK_S)
         over.set()

@@ -8,7 +8,7 @@ anything, nothing is replaced, and what is not there, or is of another shape, sa
   reloader, and in gunicorn's worker class. One that stops for another reason (`--limit-max-requests`, a thread) takes
   back `keep_alive` from the request's own cycle, which `receive` belongs to.
 - hypercorn keeps an event in the context of the object that `send` belongs to.
-- granian tells nobody; see README.md, and `LONGEST_S` of the stream.
+- granian lets nobody see. Where that is so, streams have to be short.
 """
 
 from __future__ import annotations
@@ -21,27 +21,30 @@ _DEEPEST = 16
 
 
 class Stopping:
-    """Whether the server of one request wants to stop, which it did not when this was made."""
+    """Whether the server of one request wants to stop, which it did not when this was made.
+
+    `seen`: it could be known, that is. False: nobody will be told.
+    """
 
     def __init__(self, receive: Any, send: Any) -> None:
         self._cycle = next((one for one in _owners(receive, "receive") if _keeps_alive(one)), None)
         self._told = next((told for one in _owners(send, "send") if (told := _terminated(one)) is not None), None)
+        self.seen = self._cycle is not None or self._told is not None or any(_handlers())
 
     def __call__(self) -> bool:
         return (
-            _is_told()
+            any(server.should_exit is True for server in _handlers())
             or (self._cycle is not None and not _keeps_alive(self._cycle))
             or (self._told is not None and self._told() is True)
         )
 
 
-def _is_told() -> bool:
+def _handlers() -> Iterator[Any]:
+    """The servers of uvicorn's that are told of signals to this process."""
     for number in (signal.SIGTERM, signal.SIGINT):
         server = getattr(signal.getsignal(number), "__self__", None)
-        # None of those tools that count their own signals: it is uvicorn's, or of a class made from it.
-        if server is not None and _is_of(server, "uvicorn") and getattr(server, "should_exit", False) is True:
-            return True
-    return False
+        if server is not None and _is_of(server, "uvicorn") and hasattr(server, "should_exit"):
+            yield server
 
 
 def _keeps_alive(cycle: Any) -> bool:
