@@ -175,12 +175,13 @@ class Onlookers:
 
 def _is_loopback(client: Sequence[Any] | None) -> bool:
     """Servers on unix sockets tell no peer, or something that is no address."""
+    if not client or not isinstance(client[0], str):
+        return False
     try:
-        address = ip_address(client[0]) if client else None
+        address = ip_address(client[0])
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address is not None and (mapped or address).is_loopback
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _with_bearer(scope: Scope, headers: Values) -> Sequence[Scope]:
