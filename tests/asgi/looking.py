@@ -172,4 +172,4 @@ async def viewing(
     finally:
         with anyio.CancelScope(shield=True):  # to be told is enough, and quick
             await exchange.close()
-            await leave(group)
+        await leave(group)
