@@ -89,7 +89,7 @@ _visible = re.compile(r"[!-~]+").fullmatch
 def is_of_this_machine(client: Sequence[Any] | None, http_version: str, headers: Values) -> bool:
     """Whether nothing speaks against it that the request was made on this machine, and for this machine.
 
-    HTTP/1.0 does (which granian calls 1): no browser and no curl speaks it, and it is all that the commonest of proxies,
+    HTTP/1.0 does (granian calls it 1): no browser and no curl speaks it, and it is all that the commonest of proxies,
     out of the box, lets see of itself.
     """
     hosts = headers.get("host", ())
