@@ -106,8 +106,8 @@ def is_of_another_site(headers: Values) -> bool:
     """Whether a browser says that another site's page asks for it, be it to show it within, or to read it, which a
     host's own CORS may allow.
 
-    A link to it, which opens it as a page of its own, is nobody's harm. A browser that does not say whose page it is, as
-    over plain http, still says its origin when it asks another one in order to read, and with a GET only then.
+    A link to it, which opens it as a page of its own, is nobody's harm. A browser that does not say whose page it is,
+    as over plain http, still says its origin when it asks another one in order to read, and with a GET only then.
     """
     sites = headers.get("sec-fetch-site", ())
     if not sites:
