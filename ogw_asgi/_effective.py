@@ -77,11 +77,13 @@ class _Listing:
         models = [name for name in door.models if name not in mapped]
         yield self._one("models", _listed(models), default=not models)
         yield self._one("authenticate", _authentication(door.authenticator), default=door.authenticator is None)
+        page = gateway.app.status
+        yield self._one("status", "off" if page is None else f"on: {page.shown_to}", default=page is None)
         place = gateway._redis
         yield self._one("redis_url", "none" if place is None else place_shown(place), default=place is None)
         chosen, auto = gateway._engine.name, choose("auto").name
         yield self._one("engine", _why(auto) if chosen == auto else chosen, default=chosen == auto)
-        sinks = [type(sink).__name__ for sink in gateway._observers._sinks]
+        sinks = [type(sink).__name__ for sink in gateway._observers._sinks if sink is not gateway._recent]
         yield self._one("sinks", _listed(sinks), default=not sinks)
         for group, value, usual in (
             ("timeouts", gateway._timeouts, Timeouts()),

@@ -12,12 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from ._asgi.status import StatusPage
 from ._assembly import never_fallen_back_on
 from ._dispatch.dispatcher import Dispatcher
 from ._effective import effective
 from ._status.desk import Configured, Desk, House
 from ._status.recent import Recent
 from ._status.snapshot import ShownSetting, Warned
+from .auth.base import Authenticator
 from .circuits.shared import SharedCircuits
 from .providers import VLLM, Provider
 
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
 
 
 def new_recent() -> Recent:
+    """A sink, to be among those of the gateway that the page is of."""
     return Recent(time.monotonic, time.time)
+
+
+def status_page(gateway: Gateway, recent: Recent, status_auth: Authenticator | None) -> StatusPage:
+    return StatusPage(gateway.app.door, desk_of(gateway, recent), status_auth, gateway._still_open)
 
 
 def desk_of(gateway: Gateway, recent: Recent) -> Desk:

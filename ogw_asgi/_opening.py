@@ -5,6 +5,7 @@ Part of the composition root.
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ from ._values import Breaker, Target, Timeouts
 from .circuits.memory import MemoryCircuits
 from .circuits.redis import RedisLink, RedisPlace
 from .circuits.shared import SharedCircuits
+from .exceptions import RequestRejected
 from .providers import Provider
 from .telemetry.observers import Observers
 from .transports.base import Transport
 from .transports.choice import Engine
 from .transports.dial import Dialer
 from .transports.httpx import HTTPXTransport
+
+logger = logging.getLogger("ogw_asgi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +83,29 @@ def admission(
     made = Admission(store, timeouts, observers)
     store.on_heard = made.changed
     return made
+
+
+def gateway_closed() -> RequestRejected:
+    return RequestRejected(
+        503,
+        "This gateway has been closed.",
+        type="service_unavailable_error",
+        code="gateway_closed",
+        retry_after_s=1,
+    )
+
+
+def warn_of_laziness() -> None:
+    logger.warning(
+        "opened_lazily: no lifespan opened this gateway, so it opened itself on the first request and nobody "
+        "will close it. Add: app = FastAPI(lifespan=gateway.lifespan)"
+    )
+
+
+def warn_of_open_door() -> None:
+    # A WARNING: without a set-up of logging it is the least that anybody sees.
+    logger.warning(
+        "no_authentication: everybody who reaches this gateway may use it, unless the app around it asks who "
+        "they are. Set OGW_BEARER_TOKENS or authenticate=bearer_tokens(...), or, if that is meant, "
+        "authenticate=allow_anyone"
+    )

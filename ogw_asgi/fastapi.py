@@ -40,6 +40,10 @@ def gateway_router(gateway: Gateway, *, dependencies: Sequence[Depends] | None =
             better, and anything else a 503.
         router: whatever else `fastapi.APIRouter` takes (`prefix=`, `tags=`, ...).
 
+    The status page, where it is on, is not in the schema. `dependencies` run before it as well, and in addition to its
+    own rules, since who may use the host's API may not therefore see how all of it is doing. Where they are enough, say
+    `Gateway(status_auth=allow_anyone)`.
+
     The probes are `/healthz` and `/readyz` below the router's prefix: an app with such paths of its own gives it one.
     """
     routes = APIRouter(lifespan=gateway.lifespan, **{"tags": ["LLM gateway"], **router})
@@ -69,6 +73,8 @@ def gateway_router(gateway: Gateway, *, dependencies: Sequence[Depends] | None =
         add(path, ["HEAD", *_WRITING_METHODS], None, "list_models_wrong_method")
     for path in (ALIVE, READY):
         add(path, ["GET", "HEAD", *_WRITING_METHODS], None, f"probe_{path[1:]}", asking=False)
+    for path in sorted(gateway.app.status.paths if gateway.app.status is not None else ()):
+        add(path, ["GET", "HEAD", *_WRITING_METHODS], None, "status")
     return routes
 
 

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from . import settings
 from ._asgi.app import GatewayApp
@@ -33,21 +33,24 @@ from ._dispatch.clock import fine_clock, loop_id, this_loop
 from ._dispatch.dispatcher import Dispatcher
 from ._dispatch.slots import Slots
 from ._environment.names import sources
-from ._environment.reading import read_environment
-from ._opening import Opened, admission, transports_of
+from ._environment.reading import read_environment, with_code
+from ._opening import Opened, admission, gateway_closed, transports_of, warn_of_laziness, warn_of_open_door
 from ._values import Breaker, Limits, Principal, StreamBreak, Timeouts
 from ._version import __version__
 from ._wire.masking import Mask
 from .auth.base import Authenticator
 from .circuits.redis import read_place
 from .circuits.shared import begin_patience
-from .exceptions import ConfigurationError, RequestRejected, shows_no_arguments
+from .exceptions import shows_no_arguments
 from .explanation import Explanation
 from .providers import Provider
 from .telemetry.events import GatewayOpened, Sink
 from .telemetry.log import LogSink
 from .telemetry.observers import Observers
 from .transports.choice import EngineName, choose
+
+if TYPE_CHECKING:
+    from ._status.recent import Recent
 
 logger = logging.getLogger("ogw_asgi")
 
@@ -78,6 +81,10 @@ class Gateway:
             Without it, or while it cannot be reached, each worker knows its own.
         engine: `native` where httptools is installed (the extra `fast`), else `httpx2`, else `httpx` (`auto`); or one
             of the three by name. A provider with a `client=` of its own is asked through that client.
+        status: a page at `_status` that shows how the targets are doing, and `_status.json`.
+        status_auth: who may look at it: a callable as for `authenticate`, which may be `allow_anyone`. Without it those
+            whom `authenticate` knows, by a token as the password of HTTP Basic, too; without that either, the machine
+            itself (`localhost`) alone.
 
     Raises:
         ConfigurationError: for anything that cannot work, before the first request.
@@ -100,6 +107,8 @@ class Gateway:
         sinks: Iterable[Sink] = (),
         redis_url: str | None = None,
         engine: EngineName = "auto",
+        status: bool = False,
+        status_auth: Authenticator | None = None,
     ) -> None:
         self._providers = by_name(providers)
         self._timeouts = settings.check_timeouts(Timeouts() if timeouts is None else timeouts)
@@ -111,9 +120,16 @@ class Gateway:
         self._redis = None if redis_url is None else read_place(redis_url, "redis_url")
         settings.check_engine(engine)
         settings.check_authenticator(authenticate)
+        settings.check_status(status, status_auth)
         self._engine = choose(engine)
         self._gateway_id = secrets.token_hex(8)
-        self._observers = Observers(settings.check_sinks(sinks), log=LogSink())
+        self._recent: Recent | None = None
+        if status:
+            from ._front import new_recent, status_page  # what most gateways never need
+
+            self._recent = new_recent()
+        watching = [] if self._recent is None else [self._recent]
+        self._observers = Observers([*settings.check_sinks(sinks), *watching], log=LogSink())
         self._mask = Mask(
             [secret for provider in self._providers.values() for secret in provider.static_secrets],
             [provider.base_url for provider in self._providers.values() if provider.base_url],
@@ -127,20 +143,21 @@ class Gateway:
         self._open_to_all = authenticate is None
         book, names = catalogue(self._providers, failover_sequence), listed(models, self._providers)
         self._known_models = known_models(names, self._providers, book)
-        self.app = GatewayApp(
-            Door(
-                open=self._dispatcher,
-                catalogue=book,
-                guard_for=guards(self._providers),
-                authenticator=authenticate,
-                timeouts=self._timeouts,
-                limits=self._limits,
-                success_status=self.success_status,
-                gateway_id=self._gateway_id,
-                observers=self._observers,
-                models=names,
-            )
+        door = Door(
+            open=self._dispatcher,
+            catalogue=book,
+            guard_for=guards(self._providers),
+            authenticator=authenticate,
+            timeouts=self._timeouts,
+            limits=self._limits,
+            success_status=self.success_status,
+            gateway_id=self._gateway_id,
+            observers=self._observers,
+            models=names,
         )
+        self.app = GatewayApp(door)
+        if self._recent is not None:
+            self.app.status = status_page(self, self._recent, status_auth)
 
     @classmethod
     @shows_no_arguments
@@ -150,21 +167,21 @@ class Gateway:
         *,
         authenticate: Authenticator | None = None,
         sinks: Iterable[Sink] = (),
+        status: bool | None = None,
+        status_auth: Authenticator | None = None,
     ) -> Self:
         """A gateway from environment variables, with the names that the providers' own SDKs use.
 
         `uvicorn --factory ogw_asgi:Gateway.from_env` serves it. `authenticate` is for hosts that know their callers;
-        it stands instead of OGW_BEARER_TOKENS. `sinks`: as of any gateway.
+        it stands instead of OGW_BEARER_TOKENS. `status` stands instead of OGW_STATUS, and `status_auth` says who looks
+        at the page of either. `sinks`: as of any gateway.
 
-        Raises ConfigurationError, naming the variable; also where there are tokens and `authenticate`, for one of them
-        would be without effect.
+        Raises ConfigurationError, naming the variable; also where code and a variable say the same thing differently.
         """
         environ = os.environ if environ is None else environ
-        arguments = read_environment(environ)
-        if authenticate is not None:
-            if "authenticate" in arguments:
-                raise ConfigurationError("OGW_BEARER_TOKENS: the app brings an authenticate= of its own: unset it")
-            arguments["authenticate"] = authenticate
+        arguments = with_code(
+            read_environment(environ), authenticate=authenticate, status=status, status_auth=status_auth
+        )
         made = cls(**arguments, sinks=sinks)
         made._sources = sources(environ)
         return made
@@ -213,20 +230,14 @@ class Gateway:
         if opened is not None and opened.loop == loop_id():
             return opened.dispatcher
         if self._closed:
-            raise RequestRejected(
-                503,
-                "This gateway has been closed.",
-                type="service_unavailable_error",
-                code="gateway_closed",
-                retry_after_s=1,
-            )
+            raise gateway_closed()
         if opened is None:
             self._opened_lazily = True
-            logger.warning(
-                "opened_lazily: no lifespan opened this gateway, so it opened itself on the first request and nobody "
-                "will close it. Add: app = FastAPI(lifespan=gateway.lifespan)"
-            )
+            warn_of_laziness()
         return self._open().dispatcher
+
+    def _still_open(self, dispatcher: Dispatcher) -> bool:
+        return self._opened is not None and self._opened.dispatcher is dispatcher
 
     def _open(self) -> Opened:
         # What an earlier loop had opened is dropped, not closed: its sockets belong to a loop that is gone.
@@ -268,12 +279,7 @@ class Gateway:
         self._observers.tell(self._ready, usual=True)
         if self._open_to_all:
             self._open_to_all = False  # said once, however often it is opened
-            # A WARNING: without a set-up of logging it is the least that anybody sees.
-            logger.warning(
-                "no_authentication: everybody who reaches this gateway may use it, unless the app around it asks who "
-                "they are. Set OGW_BEARER_TOKENS or authenticate=bearer_tokens(...), or, if that is meant, "
-                "authenticate=allow_anyone"
-            )
+            warn_of_open_door()
 
     def _ready(self) -> GatewayOpened:
         kinds = {name: provider.kind for name, provider in self._providers.items()}

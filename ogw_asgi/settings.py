@@ -98,6 +98,15 @@ def check_authenticator(authenticate: object) -> None:
         raise ConfigurationError("authenticate: expected a callable; see bearer_tokens for fixed tokens")
 
 
+def check_status(status: bool, status_auth: object) -> None:
+    if not isinstance(status, bool):
+        raise ConfigurationError("status: expected True or False")
+    if status_auth is not None and not callable(status_auth):
+        raise ConfigurationError("status_auth: expected a callable, as for authenticate; see bearer_tokens")
+    if status_auth is not None and not status:
+        raise ConfigurationError("status_auth: is without effect: there is a status page with status=True alone")
+
+
 def check_sinks(sinks: Iterable[Any]) -> list[Any]:
     checked = items_of(sinks, "sinks")
     if not all(callable(getattr(sink, "on_event", None)) for sink in checked):

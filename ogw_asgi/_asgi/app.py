@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable
+from typing import TYPE_CHECKING
 
 from .._dispatch.clock import clock_s
 from .._rules.ready import may_be_tried
@@ -19,20 +20,27 @@ from .endpoint import ChatCompletions, new_request_id
 from .receive import Receive
 from .send import CallerGone, Reply, Scope, Send
 
+if TYPE_CHECKING:
+    from .status import StatusPage
+
 COMPLETIONS = frozenset({"/chat/completions", "/v1/chat/completions"})
 MODELS = frozenset({"/models", "/v1/models"})
 ALIVE = "/healthz"
 READY = "/readyz"
 
-_READING = "GET, HEAD, OPTIONS"
+READING = "GET, HEAD, OPTIONS"
 _NOT_STORED = [(b"cache-control", b"no-store")]
 
 
 class GatewayApp:
-    """Routes one HTTP request; the lifespan and websockets are the business of whoever calls this."""
+    """Routes one HTTP request; the lifespan and websockets are the business of whoever calls this.
 
-    def __init__(self, door: Door) -> None:
+    `status`: the status page, where there is one.
+    """
+
+    def __init__(self, door: Door, status: StatusPage | None = None) -> None:
         self.door = door
+        self.status = status
         self.completions = ChatCompletions(door)
         listing = [{"id": name, "object": "model", "created": 0, "owned_by": "ogw_asgi"} for name in door.models]
         self._models = json.dumps({"object": "list", "data": listing}, separators=(",", ":")).encode("ascii")
@@ -46,11 +54,13 @@ class GatewayApp:
         if path in MODELS:
             if method in ("GET", "HEAD"):
                 return self.list_models(scope, receive, send)
-            return self._other_method(scope, send, _READING)
+            return self._other_method(scope, send, READING)
         if path in (ALIVE, READY):
             if method in ("GET", "HEAD"):
                 return self.probe(scope, send, path)
-            return self._other_method(scope, send, _READING)
+            return self._other_method(scope, send, READING)
+        if self.status is not None and path in self.status.paths:
+            return self.status(scope, receive, send, path)
         return _refuse(scope, send, not_found())
 
     async def list_models(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,11 @@ class GatewayMiddleware:
         self.app = app
         self._gateway = gateway
         self._prefix = prefix
+        if prefix is None and gateway.app.status is not None:
+            logging.getLogger("ogw_asgi").warning(
+                "status_unreachable: without a prefix the middleware answers chat completions alone, so nobody reaches "
+                "the status page. Give it prefix='/llm', or mount the gateway as well: app.mount('/llm', gateway)"
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -33,6 +33,9 @@ _SSE: tuple[Header, ...] = (
 )
 
 
+_EVENTS: tuple[Header, ...] = ((b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"))
+
+
 class CallerGone(Exception):
     """`send` failed, whatever the server raised, or took nothing for too long: nobody is listening any more."""
 
@@ -70,6 +73,12 @@ class Reply:
     async def json(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
         length = (b"content-length", str(len(body)).encode("ascii"))
         self._begin(status, [_JSON, length, self._request_id, *headers])
+        await self._tell_last(b"" if self._head_only else body)
+
+    async def content(self, status: int, media: bytes, body: bytes, headers: Sequence[Header]) -> None:
+        """A body of another kind."""
+        length = (b"content-length", str(len(body)).encode("ascii"))
+        self._begin(status, [(b"content-type", media), length, self._request_id, *headers])
         await self._tell_last(b"" if self._head_only else body)
 
     async def empty(self, status: int, headers: Sequence[Header]) -> None:
@@ -120,6 +129,14 @@ class Reply:
         """The last piece of a stream that is left without its end."""
         await self._tell_last(body, more=True)
 
+    def begin_events(self, headers: Sequence[Header]) -> None:
+        """As `begin_stream`, for a stream that nobody may keep."""
+        self._begin(200, [*_EVENTS, self._request_id, *headers])
+
+    async def events(self, body: bytes) -> None:
+        """A piece of a stream, for which the caller has `send_s`."""
+        await self._tell(body)
+
     async def whole_stream(self, body: bytes) -> None:
         """A stream that is all here, in pieces that a slow caller can take in time one by one."""
         for start in range(0, len(body), _PIECE):
@@ -130,12 +147,16 @@ class Reply:
         await self._tell_last(b"")
 
     async def refuse(
-        self, refusal: RequestRejected, trail: Sequence[Header] = (), attempts: Sequence[AttemptRecord] = ()
+        self,
+        refusal: RequestRejected,
+        trail: Sequence[Header] = (),
+        attempts: Sequence[AttemptRecord] = (),
+        challenge: bytes = b"Bearer",
     ) -> None:
         """The refusal in OpenAI's envelope, with everything a client may steer by (contract, section 6)."""
         headers = [*trail]
         if refusal.status == 401:
-            headers.append((b"www-authenticate", b"Bearer"))
+            headers.append((b"www-authenticate", challenge))
         if refusal.allow is not None:
             headers.append((b"allow", refusal.allow.encode("ascii")))
         if refusal.retry_after_s is not None:

@@ -20,7 +20,7 @@ from ..exceptions import ConfigurationError
 from ..providers import Provider
 from .names import present, unknown_names
 from .providers import read_providers
-from .values import Flaws, into, read_integer, read_json
+from .values import Flaws, into, read_boolean, read_integer, read_json
 
 
 def read_environment(environ: Mapping[str, str], flaws: Flaws = None) -> dict[str, Any]:
@@ -65,7 +65,36 @@ def read_environment(environ: Mapping[str, str], flaws: Flaws = None) -> dict[st
         with into(flaws, "OGW_REDIS_URL"):
             read_place(env["OGW_REDIS_URL"], "OGW_REDIS_URL")
             arguments["redis_url"] = env["OGW_REDIS_URL"]
+    if "OGW_STATUS" in env:
+        with into(flaws, "OGW_STATUS"):
+            arguments["status"] = read_boolean(env, "OGW_STATUS")
     return arguments
+
+
+def with_code(
+    arguments: Mapping[str, Any],
+    *,
+    authenticate: Authenticator | None,
+    status: bool | None,
+    status_auth: Authenticator | None,
+) -> dict[str, Any]:
+    """The arguments of both: of the environment, and of the code that reads it. None: code says nothing.
+
+    Raises ConfigurationError where one of them would be without effect; but code may say who looks at a status page,
+    and the environment whether there is one.
+    """
+    both = dict(arguments)
+    if authenticate is not None:
+        if "authenticate" in both:
+            raise ConfigurationError("OGW_BEARER_TOKENS: the app brings an authenticate= of its own: unset it")
+        both["authenticate"] = authenticate
+    if status is not None and both.setdefault("status", status) != status:
+        raise ConfigurationError(f"OGW_STATUS: the app says status={status}: unset it")
+    if status_auth is not None:
+        settings.check_status(True, status_auth)
+        if both.get("status") or status is not None:
+            both["status_auth"] = status_auth
+    return both
 
 
 def _leads_somewhere(sequence: Sequence[str], names: Sequence[str], made: Sequence[Provider]) -> bool:

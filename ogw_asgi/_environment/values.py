@@ -48,3 +48,10 @@ def read_integer(env: Mapping[str, str], name: str) -> int:
     if not (env[name].isascii() and env[name].isdigit() and len(env[name]) <= 12 and int(env[name])):
         raise ConfigurationError(f"{name}: expected a positive integer")
     return int(env[name])
+
+
+def read_boolean(env: Mapping[str, str], name: str) -> bool:
+    known = {"1": True, "true": True, "0": False, "false": False}
+    if env[name].lower() not in known:
+        raise ConfigurationError(f"{name}: expected 1 or 0, true or false")
+    return known[env[name].lower()]

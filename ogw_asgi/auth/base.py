@@ -59,8 +59,20 @@ async def authenticate(
             code="invalid_api_key",
             close=True,
         )
-    logger.warning("authenticator_failed source=%s found=%s expected=Principal or None", source, type(found).__name__)
-    raise _unavailable()
+    raise _no_principal(found, source)
+
+
+async def identify(
+    authenticator: Authenticator, scope: MutableMapping[str, Any], limit_s: float, source: str
+) -> Principal | None:
+    """Whom this authenticator knows, whatever the host says. `source`: the setting that it comes from, for the log.
+
+    Raises RequestRejected: the authenticator's own, and 503 when it fails, hangs, or names what is no principal.
+    """
+    found = await _ask(authenticator, scope, limit_s)
+    if found is None or isinstance(found, Principal):
+        return found
+    raise _no_principal(found, source)
 
 
 async def _ask(authenticator: Authenticator, scope: MutableMapping[str, Any], limit_s: float) -> object:
@@ -79,6 +91,11 @@ async def _ask(authenticator: Authenticator, scope: MutableMapping[str, Any], li
         raise _unavailable() from error
     logger.warning("authenticator_failed error=no answer within %g s", limit_s)
     raise _unavailable()
+
+
+def _no_principal(found: object, source: str) -> RequestRejected:
+    logger.warning("authenticator_failed source=%s found=%s expected=Principal or None", source, type(found).__name__)
+    return _unavailable()
 
 
 def _unavailable() -> RequestRejected:
