@@ -202,7 +202,7 @@ def _text(snapshot: Snapshot) -> bytes:
 
 
 def _json_event(snapshot: Snapshot) -> bytes:
-    return _event(snapshot.number, render_json(snapshot))
+    return _event(snapshot.number, render_json(snapshot, indent=None))
 
 
 def _html_event(snapshot: Snapshot) -> bytes:

@@ -14,8 +14,10 @@ from typing import Any
 from .snapshot import Counts, Snapshot
 
 
-def render_json(snapshot: Snapshot) -> bytes:
-    return json.dumps(_told(snapshot), allow_nan=False, indent=1).encode("ascii") + b"\n"
+def render_json(snapshot: Snapshot, *, indent: int | None = 1) -> bytes:
+    """Without `indent`: on one line."""
+    separators = (",", ":") if indent is None else None
+    return json.dumps(_told(snapshot), allow_nan=False, indent=indent, separators=separators).encode("ascii") + b"\n"
 
 
 def _told(value: Any) -> Any:

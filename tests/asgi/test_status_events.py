@@ -52,7 +52,7 @@ async def test_a_snapshot_comes_at_once_and_then_a_new_one_every_second() -> Non
             event = await viewer.event()
             assert (event["event"], event["id"]) == ("snapshot", str(number))
             assert json.loads(event["data"])["number"] == number
-            assert event["data"].encode() == render_json(world.desk.snapshot)
+            assert event["data"].encode() + b"\n" == render_json(world.desk.snapshot, indent=None)
             assert anyio.current_time() - began_s == pytest.approx(number - 1, abs=0.01)
 
 
@@ -99,9 +99,9 @@ async def test_the_same_snapshot_is_not_told_twice() -> None:
 async def test_a_snapshot_is_drawn_once_for_all_who_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
 
-    def drawing(snapshot: Snapshot) -> bytes:
+    def drawing(snapshot: Snapshot, *, indent: int | None) -> bytes:
         drawn.append(snapshot.number)
-        return render_json(snapshot)
+        return render_json(snapshot, indent=indent)
 
     monkeypatch.setattr(status, "render_json", drawing)
     async with looking(TurnedDesk(ticking=True)) as world:
