@@ -19,6 +19,7 @@ and what was asked of anybody but `allowed` is an AssertionError at the end of `
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,10 @@ ARGUMENTS: Final = (
 )
 PATIENCE_MS: Final = 15_000
 
-needs_chromium = pytest.mark.skipif(EXECUTABLE is None, reason="no chromium here (apt-get install chromium)")
+needs_chromium = pytest.mark.skipif(
+    EXECUTABLE is None and not os.environ.get("CI"), reason="no chromium here (apt-get install chromium)"
+)
+"""The project's own check installs one, and fails where it is missing."""
 
 T = TypeVar("T")
 
