@@ -23,6 +23,9 @@ VALUE = "value"
 """A record or an exception: it does nothing, so there is nothing to try."""
 
 PROPERTIES = {
+    "_wire.accept": {
+        "preferred": "wire/test_accept.py::test_whatever_the_header_says_the_answer_is_one_of_those_offered_or_none"
+    },
     "_wire.answer": {
         "Answer": VALUE,
         "read_answer": "fuzz:answer",

@@ -122,7 +122,7 @@ def test_what_nothing_but_a_proxy_speaks_is_not_of_this_machine() -> None:
     assert told == {"1.0": False, "1.1": True, "2": True}
 
 
-HANDED_ON = (
+HANDED_ON = (  # noqa: SIM905
     "Forwarded Via X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Prefix X-Forwarded X-Real-IP "
     "X-Client-IP X-Original-URL X-Original-Forwarded-For X-Original-Host X-Rewrite-URL X-Remote-IP X-Remote-Addr "
     "CF-Connecting-IP CF-Ray CF-Visitor CF-IPCountry CDN-Loop True-Client-IP Fastly-Client-IP Fastly-FF "
@@ -144,7 +144,7 @@ def test_what_was_handed_on_is_not_of_this_machine_whatever_the_header_says(name
 
 @pytest.mark.contract("6.status.local")
 def test_what_browsers_and_curl_send_by_themselves_is_no_sign_of_a_proxy() -> None:
-    names = (
+    names = (  # noqa: SIM905
         "accept accept-encoding accept-language cache-control connection cookie dnt if-none-match last-event-id pragma "
         "priority referer sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site "
         "sec-fetch-user sec-gpc te upgrade-insecure-requests user-agent origin x-request-id authorization traceparent"
@@ -313,7 +313,8 @@ async def test_an_authenticator_that_reads_basic_itself_gets_it_as_it_came() -> 
             raise RequestRejected(401, "Who?", code="who")
         return Principal("ada")
 
-    for settings in ({"status_auth": by_name}, {"authenticate": by_name}):
+    who: list[dict[str, Any]] = [{"status_auth": by_name}, {"authenticate": by_name}]
+    for settings in who:
         async with looking(**settings) as world:
             assert (await world.client.get("/_status", headers={"authorization": expected})).status_code == 200
             refused = await world.client.get("/_status", headers=basic("visible"))
@@ -376,7 +377,8 @@ async def test_one_that_fails_hangs_or_names_nobody_we_know_lets_nobody_look(
         await anyio.sleep_forever()
         raise AssertionError
 
-    for one in (breaks, hangs, lambda connection: True, lambda connection: "ada"):
+    ones: list[Any] = [breaks, hangs, lambda connection: True, lambda connection: "ada"]
+    for one in ones:
         async with looking(timeouts=Timeouts(authenticate_s=0.02), **{where: one}) as world:
             refused = await world.client.get("/_status", headers={"authorization": f"Bearer {TOKEN}"})
             assert (refused.status_code, code(refused)) == (503, "authentication_unavailable")
