@@ -70,6 +70,7 @@ def test_every_python_block_is_one_of_those_run_here() -> None:
         "router",
         "sdk",
         "sink",
+        "status",
         "testing",
     ]
 
@@ -199,6 +200,18 @@ def test_the_table_of_metrics_is_that_of_the_sinks() -> None:
         (row,) = [row for row in rows if row[0] == one.prometheus]
         assert tuple(re.findall(r"`(\w+)`", row[1]))[: len(one.labels)] == one.labels
         assert row[2] == one.otel if one.otel is not None else row[2].startswith("gen_ai.client.inference.")
+
+
+@pytest.mark.anyio
+async def test_the_status_block_shows_the_page_to_operators_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "TEAM_A_TOKEN", "STATUS_TOKEN"):
+        monkeypatch.setenv(name, f"sk-c4n4ry-of-{name}-0123456789abcdef")
+    async with run("status")["gateway"] as gateway, asgi_client(gateway) as client:
+        statuses = {
+            name: (await client.get("/_status", auth=("me", f"sk-c4n4ry-of-{name}-0123456789abcdef"))).status_code
+            for name in ("TEAM_A_TOKEN", "STATUS_TOKEN")
+        }
+    assert statuses == {"TEAM_A_TOKEN": 401, "STATUS_TOKEN": 200}
 
 
 @pytest.mark.anyio

@@ -83,6 +83,7 @@ def test_a_good_environment_is_well_and_every_setting_has_its_source(check: Chec
         "OGW_TIMEOUT_MS": "1500",
         "OGW_MAX_BODY_BYTES": "1024",
         "OGW_SUCCESS_STATUS": "200",
+        "OGW_STATUS": "1",
     }
     report = told(check, environ)
     assert (report["ok"], report["problems"], report["warnings"]) == (True, [], [])
@@ -99,6 +100,7 @@ def test_a_good_environment_is_well_and_every_setting_has_its_source(check: Chec
     assert found["limits.body_bytes"] == (1024, "OGW_MAX_BODY_BYTES")
     assert found["success_status"] == (200, "OGW_SUCCESS_STATUS")
     assert found["authenticate"] == ("on: tokens of 1 principal", "OGW_BEARER_TOKENS")
+    assert found["status"] == ("on: whom authenticate knows", "OGW_STATUS")
     assert found["breaker.failures"] == (5, "default")
     assert report["providers"] is None
     status, out = check(environ)
@@ -130,6 +132,7 @@ BROKEN = {
     "OGW_MAX_BODY_BYTES": "16 MiB",
     "OGW_BEARER_TOKENS": " ",
     "OGW_REDIS_URL": "http://:c4n4ry@cache",
+    "OGW_STATUS": "yes",
     "OGW_TIMEOT_MS": "c4n4ry",
 }
 
@@ -142,6 +145,7 @@ def test_every_problem_is_told_in_one_go_with_the_line_that_mends_it(check: Chec
     assert named(report["problems"]).count("OGW_MODELS") == 2
     mends = {one["setting"]: one["mend"] for one in report["problems"]}
     assert mends["OGW_SUCCESS_STATUS"] == "export OGW_SUCCESS_STATUS=201"
+    assert mends["OGW_STATUS"] == "export OGW_STATUS=1"
     assert mends["OGW_BEARER_TOKENS"] == "unset OGW_BEARER_TOKENS"
     assert mends["OGW_TIMEOT_MS"] == "unset OGW_TIMEOT_MS"
     alone = told(check, GOOD | {"OGW_TIMEOT_MS": "2500"})["problems"]
