@@ -78,6 +78,8 @@ _PROXIES = (
 )
 """How the names of headers begin that whoever hands on another's request writes, and no browser, no curl."""
 
+_SPOKEN = frozenset({"1.1", "2", "2.0", "3", "3.0"})
+
 _local_host = re.compile(
     r"(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{0,5})?", re.I
 ).fullmatch
@@ -87,13 +89,13 @@ _visible = re.compile(r"[!-~]+").fullmatch
 def is_of_this_machine(client: Sequence[Any] | None, http_version: str, headers: Values) -> bool:
     """Whether nothing speaks against it that the request was made on this machine, and for this machine.
 
-    HTTP/1.0 does: no browser and no curl speaks it, and it is all that the commonest of proxies, out of the box, lets
-    see of itself.
+    HTTP/1.0 does (granian calls it 1): no browser and no curl speaks it, and it is all that the commonest of proxies,
+    out of the box, lets see of itself.
     """
     hosts = headers.get("host", ())
     return (
         _is_loopback(client)
-        and http_version != "1.0"
+        and http_version in _SPOKEN
         and len(hosts) == 1
         and _local_host(hosts[0].decode("latin-1")) is not None
         and not any(name.startswith(_PROXIES) for name in headers)
