@@ -26,7 +26,7 @@ from pydantic import BaseModel
 from referencing import Registry, Resource
 
 import ogw_asgi
-from ogw_asgi import Gateway, Limits, OpenAI, Principal, Timeouts, bearer_tokens
+from ogw_asgi import Gateway, Limits, OpenAI, Principal, Timeouts, allow_anyone, bearer_tokens
 from ogw_asgi.testing import (
     SSE_DONE,
     Break,
@@ -111,6 +111,8 @@ class Case:
         return await world.client.request(self.method, self.path, content=body, headers={**JSON, **self.headers})
 
 
+SHOWN: Mapping[str, Any] = {"status": True, "status_auth": allow_anyone}
+
 BY_CODE = {
     "authentication_unavailable": Case(503, settings={"authenticate": unauthenticated}),
     "invalid_api_key": Case(401, settings={"authenticate": bearer_tokens(["another"])}),
@@ -136,6 +138,12 @@ BY_CODE = {
     "rate_limit_exceeded": Case(429, providers={"openai": error(429)}),
     "all_attempts_failed": Case(502, providers={"openai": error(500, code=7), "azure": error(401)}),
     "timeout": Case(504, headers={"x-opengateway-timeout": "30"}, providers={"openai": hang()}),
+    "status_not_local": Case(403, method="GET", path="/_status", settings={"status": True}),
+    "status_not_embeddable": Case(
+        403, method="GET", path="/_status", headers={"sec-fetch-site": "cross-site"}, settings={"status": True}
+    ),
+    "not_acceptable": Case(406, method="GET", path="/_status", headers={"accept": "image/png"}, settings=SHOWN),
+    "invalid_query": Case(400, method="GET", path="/_status/events?as=xml", settings=SHOWN),
 }
 IN_TESTS_OF_THEIR_OWN = {
     "gateway_closed",
@@ -143,6 +151,7 @@ IN_TESTS_OF_THEIR_OWN = {
     "principal_overloaded",
     "stream_interrupted",
     "too_many_denials",
+    "too_many_viewers",
 }
 TO_NOBODY = {"client_disconnected"}
 

@@ -122,8 +122,16 @@ def test_what_is_looked_at_is_of_any_shape_and_never_an_error() -> None:
     def around(send: Any, receive: Any) -> Any:
         return lambda message: (send, receive)
 
-    endless = around(None, None)
-    for one in (None, 7, print, Odd().call, around(Odd().call, None), around(endless, endless), Odd):
+    receive = send = None
+
+    def unbound() -> Any:
+        return receive, send
+
+    del receive, send
+    deep = around(None, None)
+    for _ in range(100):
+        deep = around(deep, deep)
+    for one in (None, 7, print, Odd().call, around(Odd().call, None), unbound, deep, Odd):
         stopping = Stopping(one, one)
         assert not stopping.seen
         assert not stopping()
