@@ -41,8 +41,8 @@ def gateway_router(gateway: Gateway, *, dependencies: Sequence[Depends] | None =
         router: whatever else `fastapi.APIRouter` takes (`prefix=`, `tags=`, ...).
 
     The status page, where it is on, is not in the schema. `dependencies` run before it as well, and in addition to its
-    own rules: they say who may use the host's API, which is not yet who may see how it is doing; and they cannot tell
-    a page of another site that asks with a user's cookies. Where they are enough, say `status_auth=allow_anyone`.
+    own rules, since who may use the host's API may not therefore see how all of it is doing. Where they are enough, say
+    `Gateway(status_auth=allow_anyone)`.
 
     The probes are `/healthz` and `/readyz` below the router's prefix: an app with such paths of its own gives it one.
     """

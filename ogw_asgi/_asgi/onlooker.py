@@ -103,11 +103,16 @@ def is_of_this_machine(client: Sequence[Any] | None, http_version: str, headers:
 
 
 def is_of_another_site(headers: Values) -> bool:
-    """Whether a browser says that another site's page asks for it, be it to show it within, or to read it.
+    """Whether a browser says that another site's page asks for it, be it to show it within, or to read it, which a
+    host's own CORS may allow.
 
-    A link to it, which opens it as a page of its own, is nobody's harm.
+    A link to it, which opens it as a page of its own, is nobody's harm. A browser that does not say whose page it is,
+    as over plain http, still says its origin when it asks another one in order to read, and with a GET only then.
     """
     sites = headers.get("sec-fetch-site", ())
+    if not sites:
+        host = headers.get("host", (b"",))[0].lower()
+        return any(origin.lower().partition(b"://")[2] != host for origin in headers.get("origin", ()))
     if all(site in (b"same-origin", b"none") for site in sites):
         return False
     return headers.get("sec-fetch-mode") != [b"navigate"] or headers.get("sec-fetch-dest") != [b"document"]

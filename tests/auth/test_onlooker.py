@@ -185,6 +185,26 @@ def test_a_browser_says_whose_page_it_is_that_asks(said: Mapping[str, str], expe
     assert is_of_another_site(headers) is expected
 
 
+@pytest.mark.contract("6.status.embedded")
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"origin": "http://localhost:8000"}, False),
+        ({"origin": "HTTPS://LocalHost:8000"}, False),
+        ({"origin": "http://localhost"}, True),
+        ({"origin": "http://localhost:3000"}, True),
+        ({"origin": "https://evil.test"}, True),
+        ({"origin": "null"}, True),
+        ({"origin": ""}, True),
+        ({"origin": "https://app.test", "sec-fetch-site": "same-origin"}, False),  # a proxy has changed the Host
+        ({"origin": "http://localhost:8000", "sec-fetch-site": "cross-site"}, True),
+    ],
+)
+def test_a_browser_that_does_not_say_so_says_its_origin(said: Mapping[str, str], expected: bool) -> None:
+    headers = header_values([HOST, *((name.encode(), value.encode()) for name, value in said.items())])
+    assert is_of_another_site(headers) is expected
+
+
 def test_of_two_words_on_the_site_the_worse_one_counts() -> None:
     headers = header_values([(b"sec-fetch-site", b"none"), (b"sec-fetch-site", b"cross-site")])
     assert is_of_another_site(headers)
@@ -247,12 +267,13 @@ async def test_without_any_authentication_this_machine_may_look_and_others_learn
 
 @pytest.mark.contract("6.status.embedded")
 async def test_another_sites_page_gets_none_of_it_whoever_may_look() -> None:
-    foreign = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
+    image = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
     for settings in ({}, {"authenticate": bearer_tokens([TOKEN])}, {"status_auth": allow_anyone}):
         async with looking(**settings) as world:
             for path in PATHS:
-                refused = await world.client.get(path, headers={**basic(TOKEN), **foreign})
-                assert (refused.status_code, code(refused)) == (403, "status_not_embeddable")
+                for foreign in (image, {"origin": "https://evil.test"}):
+                    refused = await world.client.get(path, headers={**basic(TOKEN), **foreign})
+                    assert (refused.status_code, code(refused)) == (403, "status_not_embeddable")
             assert world.desk.looks == 0
 
 

@@ -125,7 +125,7 @@ def test_what_is_looked_at_is_of_any_shape_and_never_an_error() -> None:
     receive = send = None
 
     def unbound() -> Any:
-        return receive, send
+        return receive, send  # noqa: F821 - which is the point
 
     del receive, send
     deep = around(None, None)
