@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from example_apps import demo
@@ -146,3 +147,22 @@ def test_colours_are_for_terminals_without_no_color(
     monkeypatch.setenv("NO_COLOR", no_color)
     Screen(out).heading("Title")
     assert ("\x1b[1mTitle\x1b[0m" in out.getvalue()) is coloured
+
+
+def test_while_it_serves_its_status_page_shows_a_provider_that_fails_and_recovers() -> None:
+    script = (
+        "import sys; sys.modules['xllamacpp'] = None; from example_apps import demo; "
+        "demo.EVERY_S, demo.MOOD_S = 0.05, 0.3; sys.exit(demo.main(['--port', '0']))"
+    )
+    with subprocess.Popen([sys.executable, "-uc", script], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            page = next(line.split()[-1] for line in process.stdout if "The status page:" in line)
+            seen: set[str] = set()
+            while not {"ok", "recovering"} & seen or not {"failing", "cooling", "open"} & seen:
+                targets = httpx.get(f"{page}.json", trust_env=False).json()["targets"]
+                seen |= {one["health"] for one in targets if one["provider"] == "moody"}
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.stdout.close()
+        assert process.wait(timeout=30) == 0
