@@ -122,7 +122,7 @@ def played_stage(screen: Screen) -> Iterator[Stage]:
 def in_its_moods(request: RecordedRequest) -> Reply:
     """Well for a while, and then not."""
     if int(time.monotonic() / MOOD_S) % 2:
-        return error(503)
+        return error(500)
     return stream(SCRIPTED_ANSWER.split(" "))
 
 

@@ -164,5 +164,5 @@ def test_while_it_serves_its_status_page_shows_a_provider_that_fails_and_recover
                 seen |= {one["health"] for one in targets if one["provider"] == "moody"}
         finally:
             process.send_signal(signal.SIGINT)
-            process.stdout.close()
+        assert "Stopped." in process.stdout.read()
         assert process.wait(timeout=30) == 0
