@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -152,16 +153,20 @@ def test_colours_are_for_terminals_without_no_color(
 def test_while_it_serves_its_status_page_shows_a_provider_that_fails_and_recovers() -> None:
     script = (
         "import sys; sys.modules['xllamacpp'] = None; from example_apps import demo; "
-        "demo.EVERY_S, demo.MOOD_S = 0.05, 0.3; sys.exit(demo.main(['--port', '0']))"
+        "demo.EVERY_S, demo.MOOD_S = 0.05, 1.0; sys.exit(demo.main(['--port', '0']))"
     )
     with subprocess.Popen([sys.executable, "-uc", script], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             page = next(line.split()[-1] for line in process.stdout if "The status page:" in line)
             seen: set[str] = set()
-            while not {"ok", "recovering"} & seen or not {"failing", "cooling", "open"} & seen:
-                targets = httpx.get(f"{page}.json", trust_env=False).json()["targets"]
-                seen |= {one["health"] for one in targets if one["provider"] == "moody"}
+            with httpx.stream("GET", f"{page}/events", trust_env=False) as events:
+                for line in events.iter_lines():
+                    if line.startswith("data: "):
+                        targets = json.loads(line.removeprefix("data: "))["targets"]
+                        seen |= {one["health"] for one in targets if one["provider"] == "moody"}
+                    if {"ok", "recovering"} & seen and {"failing", "open"} & seen:
+                        break
         finally:
             process.send_signal(signal.SIGINT)
         assert "Stopped." in process.stdout.read()
