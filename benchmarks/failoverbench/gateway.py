@@ -35,7 +35,12 @@ class GatewayProcess:
         self._log = process.stderr
         self.said = deque[str](maxlen=100)
         self.url = self._read_url()
-        threading.Thread(target=lambda: self.said.extend(self._log), daemon=True).start()
+        self._reader = threading.Thread(target=lambda: self.said.extend(self._log), daemon=True)
+        self._reader.start()
+
+    def hear_out(self) -> None:
+        """Once the process has ended: nobody may still read its log when that is closed."""
+        self._reader.join(10)
 
     @property
     def lives(self) -> bool:
@@ -67,11 +72,15 @@ def running(app: str, environ: Mapping[str, str]) -> Iterator[GatewayProcess]:
     """The gateway, for as long as the block lasts. Raises DidNotStart."""
     command = [sys.executable, "-m", "uvicorn", app, "--port", "0", "--no-access-log"]
     with subprocess.Popen(command, cwd=_TOP, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        gateway: GatewayProcess | None = None
         try:
-            yield GatewayProcess(process)
+            gateway = GatewayProcess(process)
+            yield gateway
         finally:
             process.terminate()
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
+            if gateway is not None:
+                gateway.hear_out()

@@ -133,12 +133,12 @@ async def test_over_tls_the_name_is_verified(
 async def test_what_stands_in_redis_names_no_model_no_endpoint_and_no_principal(server: RedisServer) -> None:
     async with worker(server.url, error(500)) as one:
         await one.ask()
-        key = ("vllm", "http://gpu-7.internal:8000", "ada", "secret-model")
+        key = ("vllm", "http://gpu-7.internal:8000", "grace", "secret-model")
         await one.store.apply([(key, Failed(1, for_s=60.0))], anyio.current_time())
     fields = server.fields()
     assert {name.split(":")[0] for name in fields} == {"a", "vllm"}
     assert all(re.fullmatch(r"(a|vllm):[0-9a-f]{32}", name) for name in fields)
-    for word in ("some-model", "gpu-7", "ada", "secret-model", "a.test"):
+    for word in ("some-model", "gpu-7", "grace", "secret-model", "a.test"):
         assert word not in str(fields)
 
 
