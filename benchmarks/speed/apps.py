@@ -137,6 +137,7 @@ def gateway() -> App:
             engine=cast(Any, os.environ[ENGINE]),
             breaker=breaker,
             sinks=_sinks(os.environ.get(SINKS, "")),
+            status=os.environ.get(SINKS) == "status",
         ),
     )
 

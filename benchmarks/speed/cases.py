@@ -30,7 +30,7 @@ from .outcome import (
 from .proxies import PROXIES
 from .rounds import Measured, Run, cpu_us, ratio, side_by_side
 
-LISTENED_TO = ("ogw-sink", "ogw-prometheus", "ogw-otel-api", "ogw-otel-sdk")
+LISTENED_TO = ("ogw-sink", "ogw-status", "ogw-prometheus", "ogw-otel-api", "ogw-otel-sdk")
 
 
 async def plain(setting: Setting) -> Outcome:

@@ -229,6 +229,7 @@ PROXIES: Mapping[str, Proxy] = {
             Proxy(name=f"ogw-{sinks}", about=f"ogw_asgi with {about}", start=_ours("native", sinks=sinks))
             for sinks, about in (
                 ("sink", "a sink that does nothing"),
+                ("status", "its status page, which nobody looks at"),
                 ("prometheus", "its Prometheus sink"),
                 ("otel-api", "its OpenTelemetry sink, without an SDK"),
                 ("otel-sdk", "its OpenTelemetry sink, every request sampled, exported to nowhere"),
