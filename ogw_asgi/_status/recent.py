@@ -290,6 +290,8 @@ class Recent:
         """Of KINDS."""
         if event.end in ("complete", "left", "cancelled"):
             return "ok" if event.end == "complete" else "unfinished"
+        if event.impatient:  # no caller makes a target look ill by a limit of a millisecond
+            return "unfinished"
         outcome, status = event.attempt.outcome, event.attempt.status
         if event.end == "broken":
             return "timeout" if _genai.broken_type(event.cause) == "timeout" else "other"

@@ -292,6 +292,14 @@ async def test_models_that_callers_think_of_push_out_no_target_that_answers() ->
         assert found.recent[0].model == f"thought of {2 * MOST_TARGETS - 1}"
 
 
+async def test_a_callers_limit_of_a_millisecond_makes_no_target_look_ill() -> None:
+    async with watched(scripts={"openai": [chat(), hang()]}) as one:
+        await one.world.ask()
+        assert await one.world.ask(STREAMED, {"x-opengateway-timeout": "1"}) == 504
+        tile = await one.tile("openai")
+        assert (tile.health, tile.five_minutes, tile.last_error) == ("ok", Counts(ok=1, unfinished=1), None)
+
+
 async def test_endpoints_that_callers_name_share_one_tile() -> None:
     recent = Recent(Clock(), lambda: WALL_S)
     gateway = Gateway(

@@ -91,7 +91,9 @@ def test_attempts_and_edges_have_their_bounds_too(recent: Recent, monkeypatch: p
     assert {pair: edge.total for pair, edge in recent.edges.items()} == {("a", "b"): 2}
 
 
-def test_a_name_that_settings_hold_stays_though_callers_think_of_others_and_it_has_never_answered(recent: Recent) -> None:
+def test_a_name_that_settings_hold_stays_though_callers_think_of_others_and_it_has_never_answered(
+    recent: Recent,
+) -> None:
     recent.on_event(GatewayOpened("0", "httpx", "asyncio", {"a": "vllm"}, frozenset({"m"})))
     recent.on_event(started(1))
     recent.on_event(attempt(1))
