@@ -43,14 +43,23 @@ def verdict(snapshot: Snapshot) -> Verdict:
 
 
 def _judged(targets: tuple[Tile, ...]) -> list[int]:
-    """Their places. Endpoints that callers name and that fail are their callers' trouble: nobody shall make this page
-    call for help by naming one that is not there. Their tile still tells."""
-    return [place for place, tile in enumerate(targets) if not (tile.named and tile.health == "failing")]
+    """Their places. What callers have named that is not there is their trouble: nobody shall make this page call for
+    help by a few requests for it. Its tile still tells."""
+    return [place for place, tile in enumerate(targets) if not _is_of_callers(tile)]
+
+
+def _is_of_callers(tile: Tile) -> bool:
+    """Endpoints of theirs fail; or a model's breaker is open, and all that came of it was refusals: there is none of
+    that name."""
+    if tile.named:
+        return tile.health == "failing"
+    told = tile.five_minutes
+    return tile.circuit_of == "model" and told.refused > 0 and not told.ok and not told.failed
 
 
 def _says(snapshot: Snapshot, targets: tuple[Tile, ...], troubled: tuple[int, ...]) -> str:
     if not targets:
-        return "The endpoints that callers name fail" if snapshot.targets else "There is no target"
+        return "What callers have named is not there" if snapshot.targets else "There is no target"
     if len(troubled) == 1:
         tile = snapshot.targets[troubled[0]]
         return f"{words.name(tile)} is {words.condition(tile)}"

@@ -225,7 +225,7 @@ def test_endpoints_that_callers_name_and_that_fail_are_no_alarm() -> None:
     assert (found.level, found.says, found.troubled) == ("warn", "a m is open", (1,))
     found = verdict(replace(ALL_WELL, targets=(named,), requests=NONE))
     assert (found.level, found.says, found.title, found.troubled) == (
-        "warn", "The endpoints that callers name fail", "1 failing - ogw_asgi", (),
+        "warn", "What callers have named is not there", "1 failing - ogw_asgi", (),
     )  # fmt: skip
 
 
