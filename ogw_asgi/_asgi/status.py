@@ -9,7 +9,7 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs
 
 import anyio
@@ -128,7 +128,8 @@ class StatusPage:
 
     def _body(self, snapshot: Snapshot, media: str, nonce: str) -> bytes:
         if media == _HTML:
-            return render_page(snapshot, nonce)
+            # Only the nonce is each answer's own: pages asked for without end are made once a second.
+            return render_page(snapshot, nonce, self._rendered.of(snapshot, render_parts))
         return self._rendered.of(snapshot, _text if media == _TEXT else render_json)
 
     async def _events(
@@ -187,14 +188,15 @@ class _Rendered:
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
-        self._made: dict[Callable[[Snapshot], bytes], bytes] = {}
+        self._made: dict[Callable[[Snapshot], Any], Any] = {}
 
-    def of(self, snapshot: Snapshot, render: Callable[[Snapshot], bytes]) -> bytes:
+    def of(self, snapshot: Snapshot, render: Callable[[Snapshot], _T]) -> _T:
         if snapshot is not self._snapshot:
             self._snapshot, self._made = snapshot, {}
         if render not in self._made:
             self._made[render] = render(snapshot)
-        return self._made[render]
+        made: _T = self._made[render]
+        return made
 
 
 def _text(snapshot: Snapshot) -> bytes:

@@ -274,6 +274,7 @@ class Account(Unheard):
                 gaps_s=tuple(report.gaps_s),
                 sent=report.sent_s is not None,
                 named=run.step.target.endpoint is not None,
+                impatient=run.impatient,
             ),
             usual=not misconfigured,
         )

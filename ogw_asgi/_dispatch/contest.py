@@ -239,6 +239,7 @@ class Contest:
             own_limit_s=run.step.own_limit_s,
             slow_after_s=run.permit.slow_after_s,
         )
+        run.impatient = told is NEUTRAL and verdict.counts is not None
         await self._admission.settle(run.permit, told, now_s, took_s=outcome.duration_s)
 
     async def _conclude(self, run: Run, result: Answer | Outcome | None) -> None:

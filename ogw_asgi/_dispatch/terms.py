@@ -72,3 +72,5 @@ class Run:
     """It is not waited for alone: a probe that has had its second, or one behind a circuit that has opened."""
     begun: bool = False
     """It has its first chunk, for which its target has its credit, and is being finished."""
+    impatient: bool = False
+    """It ran out of a time that its caller had set too short to say anything of the target."""

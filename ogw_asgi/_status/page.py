@@ -22,8 +22,9 @@ def _file(name: str) -> Markup:
     return Markup(files(__package__).joinpath(name).read_text("utf-8"))
 
 
-def render_page(snapshot: Snapshot, nonce: str) -> bytes:
-    """The whole document. `nonce`: of its policy, for the one style and the one script that are in it."""
+def render_page(snapshot: Snapshot, nonce: str, parts: str | None = None) -> bytes:
+    """The whole document. `nonce`: of its policy, for the one style and the one script that are in it. `parts`: what
+    `render_parts` has made of this snapshot, if it is known already."""
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -46,7 +47,7 @@ def render_page(snapshot: Snapshot, nonce: str) -> bytes:
         tag("a", "Skip to the state", href="#main", class_="skip"),
         tag("header", tag("h1", "ogw_asgi", tag("span", " status", class_="quiet")), live, class_="top"),
         patterns(),
-        tag("main", Markup(render_parts(snapshot)), id="main", tabindex=-1),
+        tag("main", Markup(render_parts(snapshot) if parts is None else parts), id="main", tabindex=-1),
         tag("p", id="told", class_="hidden", aria_live="polite"),
         _footer(),
         tag("script", _file("page.js"), nonce=nonce),

@@ -163,6 +163,7 @@ class Recent:
         self.ended: deque[Line] = deque(maxlen=MOST_RECENT)
         self.requests = Window(UPSTREAM[1])
         self.edges: dict[tuple[str, str], Edge] = {}
+        self._nobodys = Window(ANSWERS[1])
         self._on: Mapping[type[Any], Callable[[Any], None]] = {
             GatewayOpened: self._opened,
             RequestRefused: self._rejected,
@@ -268,19 +269,29 @@ class Recent:
         target = self.targets.get(key)
         if target is None:
             if len(self.targets) >= MOST_TARGETS:
-                # The one that was not asked for longest; first of all one that has never answered, since callers may
-                # ask for whatever they like.
-                del self.targets[min(self.targets.values(), key=lambda one: (one.answered, one.asked_s)).key]
+                self._forget(min(self.targets.values(), key=self._worth))
             target = self.targets[key] = Seen(key, event.kind)
             if not event.named and event.host is not None:
                 target.where = f"[{event.host}]" if ":" in event.host else event.host
                 target.where += "" if event.port is None else f":{event.port}"
         return target
 
+    def _worth(self, one: Seen) -> tuple[bool, bool, float]:
+        """Who is let go of first: a name that no setting holds, since callers may ask for whatever they like; one that
+        has never answered; the one that was not asked for longest."""
+        return one.key.model is None or self._knows(one.key.model), one.answered, one.asked_s
+
+    def _forget(self, one: Seen) -> None:
+        del self.targets[one.key]
+        # Its attempts hold it for as long as their requests run, which callers can make long; a window is what is big.
+        one.window = self._nobodys
+
     def _kind(self, event: AttemptEnded) -> str:
         """Of KINDS."""
         if event.end in ("complete", "left", "cancelled"):
             return "ok" if event.end == "complete" else "unfinished"
+        if event.impatient:  # no caller makes a target look ill by a limit of a millisecond
+            return "unfinished"
         outcome, status = event.attempt.outcome, event.attempt.status
         if event.end == "broken":
             return "timeout" if _genai.broken_type(event.cause) == "timeout" else "other"

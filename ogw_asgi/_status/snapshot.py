@@ -29,7 +29,7 @@ class Counts:
         timeout: no first chunk in time, or silence after it.
         refused: the request was at fault, not the target.
         other: everything else that failed, such as a refused connection.
-        unfinished: nobody's fault: the caller left, or another attempt was faster.
+        unfinished: nobody's fault: the caller left, or gave it too little time, or another attempt was faster.
     """
 
     ok: int = 0

@@ -57,12 +57,18 @@ def wrapped(line: str, width: int) -> str:
         if gap:
             lines.append(indent + "  ")
             used = len(indent) + 2
-        for char in word:
-            if used + columns(char) > width:
+        # What callers wrote may be long, and is as wide as it is long where it is ASCII: pieces instead of characters.
+        room = width - used
+        inside = width - len(indent) - 2
+        pieces: Iterable[str] = word
+        if word.isascii():
+            pieces = (word[:room], *(word[at : at + inside] for at in range(room, len(word), inside)))
+        for piece in pieces:
+            if used + columns(piece) > width:
                 lines.append(indent + "  ")
                 used = len(indent) + 2
-            lines[-1] += char
-            used += columns(char)
+            lines[-1] += piece
+            used += columns(piece)
     return "\n".join(lines)
 
 

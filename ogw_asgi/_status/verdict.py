@@ -25,27 +25,43 @@ class Verdict:
 
 def verdict(snapshot: Snapshot) -> Verdict:
     """`bad` is what callers notice, or that nobody is left to ask; a target that others stand in for is `warn`."""
-    targets, requests = snapshot.targets, snapshot.requests
-    troubled = tuple(
-        place for health in TROUBLED for place, tile in enumerate(targets) if tile.health == health
-    )  # fmt: skip
+    requests = snapshot.requests
+    judged = _judged(snapshot.targets)
+    targets = tuple(snapshot.targets[place] for place in judged)
+    troubled = tuple(place for health in TROUBLED for place in judged if snapshot.targets[place].health == health)
     unanswered = requests.exhausted + requests.broken
     level: Literal["ok", "warn", "bad", "idle"]
     if troubled:
         level = "bad" if unanswered or len(troubled) == len(targets) else "warn"
-    elif unanswered:
+    elif unanswered or (snapshot.targets and not targets):
         level = "warn"
     else:
         level = "idle" if all(tile.health == "idle" for tile in targets) else "ok"
-    return Verdict(level, _says(snapshot, troubled), _callers(requests), _title(targets), troubled)
+    return Verdict(
+        level, _says(snapshot, targets, troubled), _callers(requests), _title(targets or snapshot.targets), troubled
+    )
 
 
-def _says(snapshot: Snapshot, troubled: tuple[int, ...]) -> str:
-    targets = snapshot.targets
+def _judged(targets: tuple[Tile, ...]) -> list[int]:
+    """Their places. What callers have named that is not there is their trouble: nobody shall make this page call for
+    help by a few requests for it. Its tile still tells."""
+    return [place for place, tile in enumerate(targets) if not _is_of_callers(tile)]
+
+
+def _is_of_callers(tile: Tile) -> bool:
+    """Endpoints of theirs fail; or a model's breaker is open, and all that came of it was refusals: there is none of
+    that name."""
+    if tile.named:
+        return tile.health == "failing"
+    told = tile.five_minutes
+    return tile.circuit_of == "model" and told.refused > 0 and not told.ok and not told.failed
+
+
+def _says(snapshot: Snapshot, targets: tuple[Tile, ...], troubled: tuple[int, ...]) -> str:
     if not targets:
-        return "There is no target"
+        return "What callers have named is not there" if snapshot.targets else "There is no target"
     if len(troubled) == 1:
-        tile = targets[troubled[0]]
+        tile = snapshot.targets[troubled[0]]
         return f"{words.name(tile)} is {words.condition(tile)}"
     if troubled:
         return f"{len(troubled)} of {words.many(len(targets), 'target')} are in trouble"

@@ -15,7 +15,7 @@ COUNTED: Final = (
     ("timeout", "timeout", "no first chunk in time, or silence after it"),
     ("other", "other", "failed otherwise, such as a refused connection"),
     ("refused", "refused", "the request was at fault, not the target"),
-    ("moot", "unfinished", "unfinished: the caller left, or another attempt was faster"),
+    ("moot", "unfinished", "unfinished: the caller left or gave it too little time, or another was faster"),
 )
 """The word, the field of Counts, what it means."""
 

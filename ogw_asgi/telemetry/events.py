@@ -125,6 +125,8 @@ class AttemptEnded:
         gaps_s: of a stream, the times between arrivals after the first chunk; the first 10,000.
         sent: it was handed to the engine at all; else it took no time.
         named: its endpoint was named by the caller, so that what it reports is the word of a stranger.
+        impatient: it ran out of a time that the caller had set shorter than ours, and too short to say anything of the
+            target: no breaker counts it.
     """
 
     request_id: str
@@ -143,6 +145,7 @@ class AttemptEnded:
     gaps_s: Sequence[float] = ()
     sent: bool = False
     named: bool = False
+    impatient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from fastapi import Depends, FastAPI, Header, HTTPException
 
 from ogw_asgi import ConfigurationError, Gateway, GatewayMiddleware, Limits, OpenAI, allow_anyone, bearer_tokens
 from ogw_asgi._status.as_json import render_json
+from ogw_asgi._status.page import render_parts
+from ogw_asgi._status.snapshot import Snapshot
 from ogw_asgi._status.text import render_text
 from ogw_asgi.fastapi import gateway_router
 from ogw_asgi.testing import ScriptedUpstream, asgi_client, hang
@@ -304,6 +306,27 @@ async def test_the_nonce_of_the_policy_is_that_of_the_page() -> None:
         found = re.search(r"'nonce-([\w-]+)'", reply.headers["content-security-policy"])
         assert found is not None
         assert found[1] in reply.text
+
+
+async def test_pages_asked_for_within_a_second_are_drawn_once_each_with_its_own_nonce(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[int] = []
+
+    def draw(snapshot: Snapshot) -> str:
+        drawn.append(snapshot.number)
+        return render_parts(snapshot)
+
+    monkeypatch.setattr("ogw_asgi._asgi.status.render_parts", draw)
+    async with looking() as world:
+        first, second = [(await world.client.get("/_status")).text for _ in range(2)]
+        assert drawn == [1]
+        assert first != second
+        nonce = re.compile(r'nonce="[\w-]+"')
+        assert nonce.sub("", first) == nonce.sub("", second)
+        world.desk.turn()
+        await world.client.get("/_status")
+        assert drawn == [1, 2]
 
 
 # --- settings ---

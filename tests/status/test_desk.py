@@ -16,6 +16,7 @@ from ogw_asgi._front import desk_of
 from ogw_asgi._status.desk import Desk
 from ogw_asgi._status.recent import MOST_RECENT, MOST_TARGETS, Recent
 from ogw_asgi._status.snapshot import Counts, Snapshot, Tile
+from ogw_asgi._status.verdict import verdict
 from ogw_asgi.testing import chat, error, hang, stream
 from tests.asgi.hosts import QUESTION, STREAMED
 from tests.canaries import found_in
@@ -290,6 +291,32 @@ async def test_models_that_callers_think_of_push_out_no_target_that_answers() ->
         assert ("openai", "a real one") in [(tile.provider, tile.model) for tile in found.targets]
         assert len(found.recent) == MOST_RECENT
         assert found.recent[0].model == f"thought of {2 * MOST_TARGETS - 1}"
+
+
+async def test_a_callers_limit_of_a_millisecond_makes_no_target_look_ill() -> None:
+    async with watched(scripts={"openai": [chat(), hang()]}) as one:
+        await one.world.ask()
+        assert await one.world.ask(STREAMED, {"x-opengateway-timeout": "1"}) == 504
+        tile = await one.tile("openai")
+        assert (tile.health, tile.five_minutes, tile.last_error) == ("ok", Counts(ok=1, unfinished=1), None)
+
+
+async def test_a_model_that_a_caller_thinks_of_is_no_alarm_however_often_it_is_asked_for() -> None:
+    async with watched(scripts={"openai": [chat(), *[error(404, code="model_not_found")] * 5]}) as one:
+        await one.world.ask()
+        for _ in range(5):
+            await one.world.ask({**QUESTION, "model": "thought of"})
+        found = await one.look()
+        assert [(tile.model, tile.health) for tile in found.targets] == [("gpt-4o", "ok"), ("thought of", "open")]
+        assert (verdict(found).troubled, verdict(found).title) == ((), "ok - ogw_asgi")
+
+
+async def test_a_model_that_has_never_answered_and_fails_is_one() -> None:
+    async with watched(scripts={"openai": [chat(), *[error(500)] * 5]}) as one:
+        await one.world.ask()
+        for _ in range(5):
+            await one.world.ask({**QUESTION, "model": "new"})
+        assert verdict(await one.look()).troubled == (1,)
 
 
 async def test_endpoints_that_callers_name_share_one_tile() -> None:

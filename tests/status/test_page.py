@@ -215,6 +215,20 @@ def test_a_target_that_others_stand_in_for_is_no_alarm(targets: tuple[Tile, ...]
     assert (found.level, found.says.partition(":")[0]) == (level, says)
 
 
+def test_endpoints_that_callers_name_and_that_fail_are_no_alarm() -> None:
+    named = Tile("vllm", "vllm", named=True, health="failing")
+    found = verdict(replace(ALL_WELL, targets=(tile("a", "ok"), named, tile("b", "ok")), requests=NONE))
+    assert (found.level, found.says, found.title, found.troubled) == (
+        "ok", "All 2 targets answer", "ok - ogw_asgi", (),
+    )  # fmt: skip
+    found = verdict(replace(ALL_WELL, targets=(named, tile("a", "open"), tile("b", "ok")), requests=NONE))
+    assert (found.level, found.says, found.troubled) == ("warn", "a m is open", (1,))
+    found = verdict(replace(ALL_WELL, targets=(named,), requests=NONE))
+    assert (found.level, found.says, found.title, found.troubled) == (
+        "warn", "What callers have named is not there", "1 failing - ogw_asgi", (),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("requests", "says"),
     [

@@ -16,6 +16,7 @@ from ogw_asgi.telemetry.events import (
     AttemptStarted,
     FailedOver,
     FirstChunk,
+    GatewayOpened,
     RequestEnded,
     RequestStarted,
 )
@@ -88,6 +89,31 @@ def test_attempts_and_edges_have_their_bounds_too(recent: Recent, monkeypatch: p
     for after in ("b", "c", "b"):
         recent.on_event(FailedOver("id", 1, "a", after, "timeout"))
     assert {pair: edge.total for pair, edge in recent.edges.items()} == {("a", "b"): 2}
+
+
+def test_a_name_that_settings_hold_stays_though_callers_think_of_others_and_it_has_never_answered(
+    recent: Recent,
+) -> None:
+    recent.on_event(GatewayOpened("0", "httpx", "asyncio", {"a": "vllm"}, frozenset({"m"})))
+    recent.on_event(started(1))
+    recent.on_event(attempt(1))
+    for serial in range(2, subject.MOST_TARGETS + 9):
+        recent.on_event(started(serial))
+        recent.on_event(attempt(serial, model=f"thought of {serial}"))
+        recent.on_event(attempt_ended(serial))
+        recent.on_event(ended(serial))
+    assert len(recent.targets) == subject.MOST_TARGETS
+    assert "m" in {key.model for key in recent.targets}
+
+
+def test_what_requests_under_way_have_asked_for_and_was_let_go_of_keeps_no_window(recent: Recent) -> None:
+    for serial in range(2 * subject.MOST_TARGETS):
+        recent.on_event(started(serial))
+        recent.on_event(attempt(serial, model=f"thought of {serial}"))
+    held = {id(one.attempts[1].target.window) for one in recent.running.values()}
+    assert len(held) == subject.MOST_TARGETS + 1
+    recent.on_event(attempt_ended(0))
+    assert recent.running[0].attempts[1].end == "complete"
 
 
 def test_where_a_target_is_is_written_as_in_a_url(recent: Recent) -> None:
