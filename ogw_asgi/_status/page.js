@@ -5,6 +5,8 @@
   const told = document.getElementById("told");
   let events = null;
   let again = 0;
+  let silent = 0;
+  let heard = Date.now();
   let lost = false;
 
   const attributes = (old, now) => {
@@ -79,23 +81,38 @@
 
   const say = (connected) => {
     if (connected) link.textContent = "live";
-    else if (!lost) link.textContent = `not connected since ${new Date().toISOString().slice(11, 19)} UTC`;
+    else if (!lost) link.textContent = `not connected since ${new Date(heard).toISOString().slice(11, 19)} UTC`;
     lost = !connected;
     document.body.classList.toggle("lost", lost);
   };
 
   const disconnect = () => {
     clearTimeout(again);
+    clearTimeout(silent);
     if (events) events.close();
     events = null;
   };
 
+  // A server that hangs, or a network that has gone, closes nothing: what is shown grows old, and nobody says so.
+  const expect = () => {
+    clearTimeout(silent);
+    silent = setTimeout(() => {
+      say(false);
+      connect();
+    }, 10000);
+  };
+
   const connect = () => {
     disconnect();
+    expect();
     const mine = new EventSource("_status/events?as=html");
     events = mine;
     mine.addEventListener("open", () => say(true));
-    mine.addEventListener("snapshot", (event) => show(JSON.parse(event.data).html));
+    mine.addEventListener("snapshot", (event) => {
+      heard = Date.now();
+      expect();
+      show(JSON.parse(event.data).html);
+    });
     mine.addEventListener("error", () => {
       if (events !== mine) return;
       say(false);
