@@ -6,6 +6,7 @@
   let events = null;
   let again = 0;
   let silent = 0;
+  let doubt = 0;
   let heard = Date.now();
   let lost = false;
 
@@ -89,6 +90,8 @@
   const disconnect = () => {
     clearTimeout(again);
     clearTimeout(silent);
+    clearTimeout(doubt);
+    doubt = 0;
     if (events) events.close();
     events = null;
   };
@@ -107,7 +110,11 @@
     expect();
     const mine = new EventSource("_status/events?as=html");
     events = mine;
-    mine.addEventListener("open", () => say(true));
+    mine.addEventListener("open", () => {
+      clearTimeout(doubt);
+      doubt = 0;
+      say(true);
+    });
     mine.addEventListener("snapshot", (event) => {
       heard = Date.now();
       expect();
@@ -115,9 +122,14 @@
     });
     mine.addEventListener("error", () => {
       if (events !== mine) return;
-      say(false);
-      // By itself it comes again after a lost connection, but not after an answer that is no stream.
-      if (mine.readyState === EventSource.CLOSED) again = setTimeout(connect, 5000);
+      // By itself it comes again after a lost connection, but not after an answer that is no stream. The server ends every
+      // stream after a while, and that one comes again is no news.
+      if (mine.readyState === EventSource.CLOSED) {
+        say(false);
+        again = setTimeout(connect, 5000);
+      } else if (!doubt) {
+        doubt = setTimeout(() => say(false), 3000);
+      }
     });
   };
 
