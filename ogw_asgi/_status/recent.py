@@ -218,6 +218,7 @@ class Recent:
         attempt = self._attempt(event.serial, event.number)
         if attempt is not None:
             attempt.first_chunk_s = event.took_s
+            attempt.target.failed_last = False  # a stream may run for an hour, and its target answers all the while
             attempt.target.window.add(FIRST_CHUNKS[0] + bucket_of(event.took_s), slot_of(self._clock_s()))
 
     def _attempt_ended(self, event: AttemptEnded) -> None:

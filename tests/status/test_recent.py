@@ -71,6 +71,18 @@ def test_of_more_requests_than_can_be_kept_the_oldest_are_let_go_and_their_attem
     assert (list(recent.running), target.in_flight, len(recent.ended)) == ([3], 1, 1)
 
 
+def test_a_target_answers_again_with_a_first_chunk_however_long_the_stream_runs(recent: Recent) -> None:
+    failed = AttemptRecord("a", "overloaded", 503, None, 5, "m")
+    for event in (started(1), attempt(1), AttemptEnded("id", 1, 1, failed, "failed", False, duration_s=0.1, sent=True)):
+        recent.on_event(event)
+    (target,) = recent.targets.values()
+    recent.on_event(started(2))
+    recent.on_event(attempt(2))
+    assert target.failed_last
+    recent.on_event(FirstChunk("id", 2, 1, "a", 0.1))
+    assert (target.failed_last, target.in_flight) == (False, 1)
+
+
 def test_of_a_request_that_nobody_has_heard_of_nothing_is_noted(recent: Recent) -> None:
     recent.on_event(attempt(7))
     recent.on_event(FailedOver("id", 7, "a", "b", "timeout"))
