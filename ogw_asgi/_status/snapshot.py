@@ -156,7 +156,8 @@ class Line:
 class Requests:
     """Of those that ended in the last five minutes; `rejected` were refused at the door, and are in no other number.
 
-    `after_failover` of the `ok` took more than one attempt; `exhausted`: every attempt failed.
+    `after_failover` of the `ok` went on to another target, because one failed or was known not to be worth asking;
+    retries in place and hedges are none. `exhausted`: every attempt failed.
     """
 
     ended: int

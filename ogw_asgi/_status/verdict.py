@@ -82,9 +82,9 @@ def _callers(requests: Requests) -> str:
         )
         return f"Callers notice nothing: {of}, {late} only after failover."
     return (
-        f"All {words.number(judged)} requests in five minutes answered at the first attempt."
+        f"All {words.number(judged)} requests in five minutes answered, none of them after a failover."
         if judged > 1
-        else "The one request in five minutes was answered at the first attempt."
+        else "The one request in five minutes was answered without a failover."
     )
 
 

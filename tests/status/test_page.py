@@ -223,8 +223,8 @@ def test_a_target_that_others_stand_in_for_is_no_alarm(targets: tuple[Tile, ...]
             replace(NONE, ended=3, refused=2, left=1),
             "No request of the last five minutes was one for a provider to answer: all were refused, or left.",
         ),
-        (replace(NONE, ended=1, ok=1), "The one request in five minutes was answered at the first attempt."),
-        (replace(NONE, ended=7, ok=7), "All 7 requests in five minutes answered at the first attempt."),
+        (replace(NONE, ended=1, ok=1), "The one request in five minutes was answered without a failover."),
+        (replace(NONE, ended=7, ok=7), "All 7 requests in five minutes answered, none of them after a failover."),
         (
             replace(NONE, ended=1, ok=1, after_failover=1),
             "Callers notice nothing: the one request answered, 1 of them (100 %) only after failover.",
