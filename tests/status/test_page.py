@@ -18,7 +18,7 @@ from ogw_asgi._status.scale import Scale
 from ogw_asgi._status.snapshot import Health, Requests, Snapshot, Tile
 from ogw_asgi._status.tiles import ICONS
 from ogw_asgi._status.verdict import verdict
-from ogw_asgi._status.words import HEALTH, countdown, duration, percent
+from ogw_asgi._status.words import HEALTH, circuit, condition, countdown, duration, percent
 from tests.status.examples import ALL_WELL, CROWD, EXAMPLES, HOSTILE, NOTHING_YET, OUTAGE
 from tests.status.reading import pressed, read, text_of, to_tell
 from tests.status.snapshots import snapshots
@@ -213,6 +213,14 @@ def tile(provider: str, health: Health) -> Tile:
 def test_a_target_that_others_stand_in_for_is_no_alarm(targets: tuple[Tile, ...], level: str, says: str) -> None:
     found = verdict(replace(ALL_WELL, targets=targets, requests=NONE))
     assert (found.level, found.says.partition(":")[0]) == (level, says)
+
+
+def test_a_breaker_that_nobody_probes_just_now_waits_for_the_next_request() -> None:
+    waits = Tile("a", "openai", "m", health="probing", circuit="half_open", circuit_of="model")
+    asked = replace(waits, in_flight=1)
+    assert condition(waits) == "probing: the next request decides"
+    assert circuit(waits) == "half open for this model: the next request decides"
+    assert condition(asked) == "probing: a request on its way decides"
 
 
 @pytest.mark.parametrize(
