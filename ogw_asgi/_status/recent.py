@@ -270,8 +270,9 @@ class Recent:
         if target is None:
             if len(self.targets) >= MOST_TARGETS:
                 # The one that was not asked for longest; first of all one that has never answered, since callers may
-                # ask for whatever they like.
-                del self.targets[min(self.targets.values(), key=lambda one: (one.answered, one.asked_s)).key]
+                # ask for whatever they like; last of all one that is being asked.
+                least = min(self.targets.values(), key=lambda one: (one.in_flight > 0, one.answered, one.asked_s))
+                del self.targets[least.key]
             target = self.targets[key] = Seen(key, event.kind)
             if not event.named and event.host is not None:
                 target.where = f"[{event.host}]" if ":" in event.host else event.host

@@ -292,6 +292,20 @@ async def test_models_that_callers_think_of_push_out_no_target_that_answers() ->
         assert found.recent[0].model == f"thought of {2 * MOST_TARGETS - 1}"
 
 
+async def test_a_target_that_is_passed_over_has_a_tile_though_nobody_here_has_asked_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ogw_asgi._status.recent.MOST_TARGETS", 1)
+    alone = {"x-opengateway-failover-sequence": '["openai"]'}
+    scripts = {"openai": [error(500), chat()], "vllm": chat()}
+    async with watched(scripts=scripts, breaker=Breaker(failures=1, open_s=60, open_max_s=60)) as one:
+        await one.world.ask({**QUESTION, "model": "down"}, alone)
+        for model in ("up", "up, too"):
+            await one.world.ask({**QUESTION, "model": model}, alone)
+        found = [(tile.provider, tile.model, tile.health) for tile in (await one.look()).targets]
+        assert found == [("openai", "up, too", "ok"), ("openai", "down", "open"), ("vllm", None, "idle")]
+
+
 async def test_endpoints_that_callers_name_share_one_tile() -> None:
     recent = Recent(Clock(), lambda: WALL_S)
     gateway = Gateway(

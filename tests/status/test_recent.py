@@ -102,6 +102,18 @@ def test_attempts_and_edges_have_their_bounds_too(recent: Recent, monkeypatch: p
     assert {pair: edge.total for pair, edge in recent.edges.items()} == {("a", "b"): 2}
 
 
+def test_a_target_that_is_being_asked_is_not_forgotten_for_others(
+    recent: Recent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "MOST_TARGETS", 2)
+    recent.on_event(started(1))
+    recent.on_event(attempt(1, model="slow"))
+    for serial in (2, 3, 4):
+        for event in (started(serial), attempt(serial, model=f"quick {serial}"), attempt_ended(serial), ended(serial)):
+            recent.on_event(event)
+    assert [(key.model, one.in_flight) for key, one in recent.targets.items()] == [("slow", 1), ("quick 4", 0)]
+
+
 def test_where_a_target_is_is_written_as_in_a_url(recent: Recent) -> None:
     recent.on_event(started(1))
     recent.on_event(attempt(1))
