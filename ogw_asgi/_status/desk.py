@@ -145,7 +145,7 @@ def _unasked(provider: Configured, model: str | None, circuits: Mapping[Key, Cir
         model=model,
         named=provider.where is None and model is None,
         where=provider.where,
-        health=health(found, failed_last=False, failed_lately=False, asked=False),
+        health=health(found, failed_last=False, failed_lately=False, asked=False, answered=False),
         circuit=found.circuit,
         circuit_of=found.circuit_of,
         probe_in_s=found.probe_in_s,
@@ -161,6 +161,7 @@ def _tile(one: Seen, circuits: Mapping[Key, Circuit], now_s: float, loop_s: floa
     sums = one.window.sums(slot)
     five = Counts(*sums[: len(KINDS)])
     minute = Counts(*one.window.lately(slot, ONE_MINUTE, 0, len(KINDS)))
+    first_chunk = percentiles(sums[slice(*FIRST_CHUNKS)])
     return Tile(
         provider=provider,
         kind=one.kind,
@@ -172,6 +173,7 @@ def _tile(one: Seen, circuits: Mapping[Key, Circuit], now_s: float, loop_s: floa
             failed_last=one.failed_last,
             failed_lately=minute.failed > 0,
             asked=five.total > 0 or one.in_flight > 0,
+            answered=first_chunk is not None or five.ok + five.refused > 0 or one.streaming > 0,
         ),
         circuit=found.circuit,
         circuit_of=found.circuit_of,
@@ -180,7 +182,7 @@ def _tile(one: Seen, circuits: Mapping[Key, Circuit], now_s: float, loop_s: floa
         in_flight=one.in_flight,
         one_minute=minute,
         five_minutes=five,
-        first_chunk=percentiles(sums[slice(*FIRST_CHUNKS)]),
+        first_chunk=first_chunk,
         answer=percentiles(sums[slice(*ANSWERS)]),
         sparkline=tuple(_median_s(cells) for cells in one.window.each(slot, _SPARKS, FIRST_CHUNKS[0], ANSWERS[1])),
         last_error=None if one.last_error is None else replace(one.last_error, age_s=now_s - one.erred_s),

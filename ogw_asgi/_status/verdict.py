@@ -9,7 +9,11 @@ from . import words
 from .snapshot import Requests, Snapshot, Tile
 
 DOWN: Final = ("open", "probing")
+ANSWERING: Final = ("ok", "recovering")
 TROUBLED: Final = (*DOWN, "failing", "cooling")
+
+_IDLE: Final = "not asked for five minutes"
+_SILENT: Final = "asked, and silent so far"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ def verdict(snapshot: Snapshot) -> Verdict:
     elif unanswered:
         level = "warn"
     else:
-        level = "idle" if all(tile.health == "idle" for tile in targets) else "ok"
+        level = "ok" if any(tile.health in ANSWERING for tile in targets) else "idle"
     return Verdict(level, _says(snapshot, troubled), _callers(requests), _title(targets), troubled)
 
 
@@ -53,9 +57,13 @@ def _says(snapshot: Snapshot, troubled: tuple[int, ...]) -> str:
     if idle == len(targets):
         asked = snapshot.recent or snapshot.in_flight or snapshot.requests.ended
         return "Nothing was asked in the last five minutes" if asked else "Nothing has been asked yet"
-    if idle:
-        rest = len(targets) - idle
-        return f"{rest} of {len(targets)} targets answer{'s' * (rest == 1)}; {idle} not asked for five minutes"
+    silent = sum(tile.health == "silent" for tile in targets)
+    if silent and len(targets) == 1:
+        return "The one target has been asked, and is silent so far"
+    if idle or silent:
+        rest = len(targets) - idle - silent
+        told = [f"{count} {said}" for count, said in ((idle, _IDLE), (silent, _SILENT)) if count]
+        return f"{rest or 'None'} of {len(targets)} targets answer{'s' * (rest < 2)}; {', '.join(told)}"
     return "The one target answers" if len(targets) == 1 else f"All {len(targets)} targets answer"
 
 
@@ -93,5 +101,6 @@ def _title(targets: tuple[Tile, ...]) -> str:
     for words_for, healths in (("down", DOWN), ("failing", ("failing",)), ("cooling", ("cooling",))):
         if count := sum(tile.health in healths for tile in targets):
             told.append(f"{count} {words_for}")
-    calm = "ok" if any(tile.health != "idle" for tile in targets) else "idle"
+    found = {tile.health for tile in targets}
+    calm = "ok" if found.intersection(ANSWERING) else "silent" if "silent" in found else "idle"
     return f"{', '.join(told) or calm} - ogw_asgi"

@@ -32,6 +32,7 @@ HEALTH: Final = {
     "cooling": "has asked not to be asked for a while",
     "open": "is not asked: its breaker is open",
     "probing": "its breaker is half open: the request on its way decides, or the next one",
+    "silent": "asked in the last five minutes, has neither answered nor failed: callers wait, or did not wait for it",
     "idle": "has not been asked for five minutes",
 }
 

@@ -213,13 +213,13 @@ async def test_what_is_under_way_is_told_while_it_is() -> None:
             assert (line.outcome, line.status, line.duration_ms) == ("running", None, 2000)
             assert [(part.end, part.duration_ms) for part in line.segments] == [("failed", 0), ("running", 2000)]
             assert (found.in_flight, [tile.in_flight for tile in found.targets]) == (1, [0, 1])
-            assert (found.targets[1].health, found.recent) == ("ok", ())
+            assert (found.targets[1].health, found.recent) == ("silent", ())
             group.cancel_scope.cancel()
         await one.world.ended.wait()
         found = await one.look()
         assert (found.in_flight, found.running) == (0, ())
         assert [(line.outcome, line.segments[1].end) for line in found.recent] == [("left", "left")]
-        assert found.targets[1].five_minutes == Counts(unfinished=1)
+        assert (found.targets[1].health, found.targets[1].five_minutes) == ("silent", Counts(unfinished=1))
 
 
 async def test_who_is_refused_at_the_door_counts_as_that_alone() -> None:

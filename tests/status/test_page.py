@@ -203,6 +203,17 @@ def tile(provider: str, health: Health) -> Tile:
         ((tile("a", "ok"),), "ok", "The one target answers"),
         ((tile("a", "ok"), tile("b", "recovering")), "ok", "All 2 targets answer"),
         ((tile("a", "ok"), tile("b", "idle")), "ok", "1 of 2 targets answers; 1 not asked for five minutes"),
+        ((tile("a", "silent"),), "idle", "The one target has been asked, and is silent so far"),
+        (
+            (tile("a", "silent"), tile("b", "idle")),
+            "idle",
+            "None of 2 targets answers; 1 not asked for five minutes, 1 asked, and silent so far",
+        ),
+        (
+            (tile("a", "ok"), tile("b", "silent"), tile("c", "idle")),
+            "ok",
+            "1 of 3 targets answers; 1 not asked for five minutes, 1 asked, and silent so far",
+        ),
         ((tile("a", "idle"),), "idle", "Nothing was asked in the last five minutes"),
         ((tile("a", "failing"), tile("b", "ok")), "warn", "a m is failing"),
         ((tile("a", "cooling"), tile("b", "ok")), "warn", "a m is cooling down"),

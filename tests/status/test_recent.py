@@ -80,7 +80,9 @@ def test_a_target_answers_again_with_a_first_chunk_however_long_the_stream_runs(
     recent.on_event(attempt(2))
     assert target.failed_last
     recent.on_event(FirstChunk("id", 2, 1, "a", 0.1))
-    assert (target.failed_last, target.in_flight) == (False, 1)
+    assert (target.failed_last, target.in_flight, target.streaming) == (False, 1, 1)
+    recent.on_event(attempt_ended(2))
+    assert (target.in_flight, target.streaming) == (0, 0)
 
 
 def test_of_a_request_that_nobody_has_heard_of_nothing_is_noted(recent: Recent) -> None:
