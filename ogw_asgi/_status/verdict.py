@@ -82,13 +82,10 @@ def _callers(requests: Requests) -> str:
         why = f"{words.number(requests.exhausted)} exhausted, {words.number(requests.broken)} broken off"
         then = f" {words.number(requests.ok)} answered, {late} only after failover." if requests.after_failover else ""
         return f"Callers notice: {of} ({why}).{then}"
+    if requests.after_failover and judged == 1:
+        return "Callers notice nothing: the one request in five minutes was answered, but only after failover."
     if requests.after_failover:
-        of = (
-            f"all {words.many(judged, 'request')} in five minutes answered"
-            if judged > 1
-            else "the one request answered"
-        )
-        return f"Callers notice nothing: {of}, {late} only after failover."
+        return f"Callers notice nothing: all {judged:,} requests in five minutes answered, {late} only after failover."
     return (
         f"All {words.number(judged)} requests in five minutes answered, none of them after a failover."
         if judged > 1

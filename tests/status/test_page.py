@@ -246,7 +246,7 @@ def test_a_breaker_that_nobody_probes_just_now_waits_for_the_next_request() -> N
         (replace(NONE, ended=7, ok=7), "All 7 requests in five minutes answered, none of them after a failover."),
         (
             replace(NONE, ended=1, ok=1, after_failover=1),
-            "Callers notice nothing: the one request answered, 1 of them (100 %) only after failover.",
+            "Callers notice nothing: the one request in five minutes was answered, but only after failover.",
         ),
         (
             replace(NONE, ended=4000, ok=4000, after_failover=1),
