@@ -133,8 +133,15 @@
     });
   };
 
-  // A hidden tab costs nothing.
-  const look = () => (document.visibilityState === "hidden" ? disconnect() : connect());
+  // A hidden tab costs nothing, and claims nothing: its title is all that is seen of it.
+  const look = () => {
+    if (document.visibilityState !== "hidden") {
+      connect();
+      return;
+    }
+    disconnect();
+    document.title = "not watching - ogw_asgi";
+  };
   document.addEventListener("visibilitychange", look);
   look();
 })();

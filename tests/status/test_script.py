@@ -178,6 +178,7 @@ def test_a_hidden_tab_closes_its_stream_and_opens_it_again(chromium: Chromium) -
         await seen.page.evaluate(turn, "hidden")
         server.ended.get(timeout=10)
         assert server.streams.empty()
+        assert (await seen.page.title()) == "not watching - ogw_asgi"
         await seen.page.evaluate(turn, "visible")
         frames = server.streams.get(timeout=10)
         frames.put(frame(LATER))
