@@ -13,8 +13,8 @@ Health = Literal["ok", "recovering", "failing", "cooling", "open", "probing", "s
 """From the best but one to the worst but one: `idle` has not been asked for five minutes; `silent` has, and has
 neither answered nor failed: whoever asked waits, or did not wait for it; `recovering` has failed in the last minute,
 and answers again, be it with a stream that still runs; `failing` failed the last time; `cooling` has asked not to be
-asked for a while; `open` is not asked, its breaker says; `probing` is half open: the request that is on its way
-decides, or the next one."""
+asked for a while, and `open` is not asked, its breaker says, but after all the others; `probing` is half open: the
+request that is on its way decides, or the next one."""
 
 End = Literal["running", "complete", "failed", "broken", "left", "cancelled"]
 """`running`, or as in AttemptEnded."""

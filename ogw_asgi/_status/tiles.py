@@ -32,7 +32,7 @@ def icon(health: str) -> Markup:
 def tile(one: Tile, key: str) -> Markup:
     facts = [
         _fact("circuit", words.circuit(one), "wide"),
-        _fact("cooling", f"asked again in {words.countdown(one.cooling_s)}", "wide")
+        _fact("cooling", f"asked last for another {words.countdown(one.cooling_s)}", "wide")
         if one.cooling_s is not None
         else None,
         _fact("last error", words.last_error(one), "wide"),

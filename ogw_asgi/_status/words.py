@@ -29,8 +29,8 @@ HEALTH: Final = {
     "ok": "answers",
     "recovering": "has failed in the last minute, and answers again",
     "failing": "failed the last time",
-    "cooling": "has asked not to be asked for a while",
-    "open": "is not asked: its breaker is open",
+    "cooling": "has asked not to be asked for a while: asked only after the others",
+    "open": "its breaker is open: asked only after the others, or to probe it",
     "probing": "its breaker is half open: the request on its way decides, or the next one",
     "silent": "asked in the last five minutes, has neither answered nor failed: callers wait, or did not wait for it",
     "idle": "has not been asked for five minutes",
@@ -157,7 +157,7 @@ def condition(tile: Tile) -> str:
         return f"probing: {_decides(tile)}"
     if tile.health == "cooling":
         return (
-            f"cooling down: asked again in {countdown(tile.cooling_s)}"
+            f"cooling down: asked last for another {countdown(tile.cooling_s)}"
             if tile.cooling_s is not None
             else "cooling down"
         )
