@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final, Literal
 
 from .._dispatch.clock import clock_s
 from .._dispatch.dispatcher import Dispatcher
 from .._rules.circuit import Circuit
 from ..circuits.base import Key
-from .health import health, stands
+from .health import Stands, health, stands
 from .recent import (
     ANSWERS,
     ENDS,
     FIRST_CHUNKS,
     KINDS,
+    MOST_TARGETS,
     OWN,
     REASONS,
     UPSTREAM,
@@ -115,20 +117,35 @@ class Desk:
         seen = sorted(self._recent.targets.values(), key=lambda one: (one.key.named, one.key.model or ""))
         for provider in self._house.providers:
             theirs = [one for one in seen if one.key.provider == provider.name]
-            if not theirs:
-                yield _unasked(provider, circuits.get((provider.name,)), loop_s)
+            heard = list(_heard_of(provider, {one.key.model for one in theirs}, circuits, loop_s))
+            if not theirs and not heard:
+                yield _unasked(provider, None, circuits, loop_s)
             for one in theirs:
                 yield _tile(one, circuits, now_s, loop_s)
+            yield from heard
 
 
-def _unasked(provider: Configured, origin: Circuit | None, loop_s: float) -> Tile:
-    found = stands(origin, None, loop_s)
+def _heard_of(
+    provider: Configured, known: Set[str | None], circuits: Mapping[Key, Circuit], loop_s: float
+) -> Iterator[Tile]:
+    """Its models that are passed over though nobody here has asked them: another worker has found out, or they have
+    been forgotten since."""
+    models = sorted(key[1] for key in circuits if len(key) == 2 and key[0] == provider.name and key[1] not in known)
+    down = (model for model in models if stands(None, circuits[provider.name, model], loop_s) != Stands())
+    for model in islice(down, MOST_TARGETS):
+        yield _unasked(provider, model, circuits, loop_s)
+
+
+def _unasked(provider: Configured, model: str | None, circuits: Mapping[Key, Circuit], loop_s: float) -> Tile:
+    own = None if model is None else circuits.get((provider.name, model))
+    found = stands(circuits.get((provider.name,)), own, loop_s)
     return Tile(
         provider=provider.name,
         kind=provider.kind,
-        named=provider.where is None,
+        model=model,
+        named=provider.where is None and model is None,
         where=provider.where,
-        health=health(found, failed_last=False, failed_lately=False, asked=False),
+        health=health(found, failed_last=False, failed_lately=False, asked=False, answered=False),
         circuit=found.circuit,
         circuit_of=found.circuit_of,
         probe_in_s=found.probe_in_s,
@@ -144,6 +161,7 @@ def _tile(one: Seen, circuits: Mapping[Key, Circuit], now_s: float, loop_s: floa
     sums = one.window.sums(slot)
     five = Counts(*sums[: len(KINDS)])
     minute = Counts(*one.window.lately(slot, ONE_MINUTE, 0, len(KINDS)))
+    first_chunk = percentiles(sums[slice(*FIRST_CHUNKS)])
     return Tile(
         provider=provider,
         kind=one.kind,
@@ -155,6 +173,7 @@ def _tile(one: Seen, circuits: Mapping[Key, Circuit], now_s: float, loop_s: floa
             failed_last=one.failed_last,
             failed_lately=minute.failed > 0,
             asked=five.total > 0 or one.in_flight > 0,
+            answered=first_chunk is not None or five.ok + five.refused > 0 or one.streaming > 0,
         ),
         circuit=found.circuit,
         circuit_of=found.circuit_of,
@@ -163,7 +182,7 @@ def _tile(one: Seen, circuits: Mapping[Key, Circuit], now_s: float, loop_s: floa
         in_flight=one.in_flight,
         one_minute=minute,
         five_minutes=five,
-        first_chunk=percentiles(sums[slice(*FIRST_CHUNKS)]),
+        first_chunk=first_chunk,
         answer=percentiles(sums[slice(*ANSWERS)]),
         sparkline=tuple(_median_s(cells) for cells in one.window.each(slot, _SPARKS, FIRST_CHUNKS[0], ANSWERS[1])),
         last_error=None if one.last_error is None else replace(one.last_error, age_s=now_s - one.erred_s),

@@ -32,9 +32,9 @@ def stands(origin: Circuit | None, model: Circuit | None, now_s: float) -> Stand
     )
 
 
-def health(found: Stands, *, failed_last: bool, failed_lately: bool, asked: bool) -> Health:
+def health(found: Stands, *, failed_last: bool, failed_lately: bool, asked: bool, answered: bool) -> Health:
     """`failed_last`: the last attempt that says anything. `failed_lately`: one in the last minute. `asked`: in the last
-    five, or it is being asked."""
+    five, or it is being asked. `answered`: it has in the last five, or a stream of it runs."""
     if found.circuit == "open":
         return "open"
     if found.circuit == "half_open":
@@ -45,4 +45,6 @@ def health(found: Stands, *, failed_last: bool, failed_lately: bool, asked: bool
         return "idle"
     if failed_last:
         return "failing"
+    if not answered:
+        return "silent"
     return "recovering" if failed_lately else "ok"

@@ -5,6 +5,9 @@
   const told = document.getElementById("told");
   let events = null;
   let again = 0;
+  let silent = 0;
+  let doubt = 0;
+  let heard = Date.now();
   let lost = false;
 
   const attributes = (old, now) => {
@@ -79,33 +82,66 @@
 
   const say = (connected) => {
     if (connected) link.textContent = "live";
-    else if (!lost) link.textContent = `not connected since ${new Date().toISOString().slice(11, 19)} UTC`;
+    else if (!lost) link.textContent = `not connected since ${new Date(heard).toISOString().slice(11, 19)} UTC`;
     lost = !connected;
     document.body.classList.toggle("lost", lost);
   };
 
   const disconnect = () => {
     clearTimeout(again);
+    clearTimeout(silent);
+    clearTimeout(doubt);
+    doubt = 0;
     if (events) events.close();
     events = null;
   };
 
+  // A server that hangs, or a network that has gone, closes nothing: what is shown grows old, and nobody says so.
+  const expect = () => {
+    clearTimeout(silent);
+    silent = setTimeout(() => {
+      say(false);
+      connect();
+    }, 10000);
+  };
+
   const connect = () => {
     disconnect();
+    expect();
     const mine = new EventSource("_status/events?as=html");
     events = mine;
-    mine.addEventListener("open", () => say(true));
-    mine.addEventListener("snapshot", (event) => show(JSON.parse(event.data).html));
+    mine.addEventListener("open", () => {
+      clearTimeout(doubt);
+      doubt = 0;
+      say(true);
+    });
+    mine.addEventListener("snapshot", (event) => {
+      heard = Date.now();
+      expect();
+      show(JSON.parse(event.data).html);
+    });
     mine.addEventListener("error", () => {
       if (events !== mine) return;
-      say(false);
-      // By itself it comes again after a lost connection, but not after an answer that is no stream.
-      if (mine.readyState === EventSource.CLOSED) again = setTimeout(connect, 5000);
+      // By itself it comes again after a lost connection, but not after an answer that is no stream. The server ends every
+      // stream after a while, and that one comes again is no news.
+      if (mine.readyState === EventSource.CLOSED) {
+        say(false);
+        again = setTimeout(connect, 5000);
+      } else if (!doubt) {
+        doubt = setTimeout(() => say(false), 3000);
+      }
     });
   };
 
-  // A hidden tab costs nothing.
-  const look = () => (document.visibilityState === "hidden" ? disconnect() : connect());
+  // A hidden tab costs nothing, and claims nothing: its title is all that is seen of it.
+  const look = () => {
+    if (document.visibilityState !== "hidden") {
+      connect();
+      return;
+    }
+    disconnect();
+    document.title = "not watching - ogw_asgi";
+  };
   document.addEventListener("visibilitychange", look);
   look();
 })();

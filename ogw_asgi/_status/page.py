@@ -145,7 +145,7 @@ def _strip(snapshot: Snapshot) -> Markup:
         ("engine", snapshot.engine, None),
         ("loop", snapshot.loop, None),
         ("breakers", words.SHARING[snapshot.sharing], "alarming" if snapshot.sharing == "lost" else None),
-        ("process", f"{snapshot.process} alone", None),
+        ("process", f"this one, {snapshot.process}", None),
     )
     lists = (
         tag(

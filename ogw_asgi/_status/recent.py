@@ -75,13 +75,15 @@ class Key(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Seen:
-    """Of one target. `answered`: some attempt has succeeded, so its model is no mere word of a caller."""
+    """Of one target. `streaming`: so many of those in flight have had a first chunk. `answered`: some attempt has
+    succeeded, so its model is no mere word of a caller."""
 
     key: Key
     kind: str
     window: Window = field(default_factory=lambda: Window(ANSWERS[1]))
     where: str | None = None
     in_flight: int = 0
+    streaming: int = 0
     asked_s: float = 0.0
     answered: bool = False
     failed_last: bool = False
@@ -100,6 +102,11 @@ class Attempt:
     end_s: float | None = None
     end: End = "running"
     label: str = ""
+
+    def let_go(self) -> None:
+        """Its target is not being asked by it any more."""
+        self.target.in_flight -= 1
+        self.target.streaming -= self.first_chunk_s is not None
 
     def segment(self, began_s: float, now_s: float) -> Segment:
         until_s = now_s if self.end_s is None else self.end_s
@@ -203,7 +210,8 @@ class Recent:
         if len(self.running) > MOST_RUNNING:
             _, oldest = self.running.popitem(last=False)
             for attempt in oldest.attempts.values():
-                attempt.target.in_flight -= attempt.end == "running"
+                if attempt.end == "running":
+                    attempt.let_go()
 
     def _attempt_started(self, event: AttemptStarted) -> None:
         running = self.running.get(event.serial)
@@ -219,6 +227,8 @@ class Recent:
         attempt = self._attempt(event.serial, event.number)
         if attempt is not None:
             attempt.first_chunk_s = event.took_s
+            attempt.target.streaming += 1
+            attempt.target.failed_last = False  # a stream may run for an hour, and its target answers all the while
             attempt.target.window.add(FIRST_CHUNKS[0] + bucket_of(event.took_s), slot_of(self._clock_s()))
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
@@ -228,7 +238,7 @@ class Recent:
         now_s = self._clock_s()
         attempt.end_s, attempt.end, attempt.label = now_s, event.end, event.attempt.label
         target, slot, kind = attempt.target, slot_of(now_s), self._kind(event)
-        target.in_flight -= 1
+        attempt.let_go()
         target.window.add(KINDS.index(kind), slot)
         if kind == "ok":
             target.answered, target.failed_last = True, False
@@ -276,10 +286,11 @@ class Recent:
                 target.where += "" if event.port is None else f":{event.port}"
         return target
 
-    def _worth(self, one: Seen) -> tuple[bool, bool, float]:
+    def _worth(self, one: Seen) -> tuple[bool, bool, bool, float]:
         """Who is let go of first: a name that no setting holds, since callers may ask for whatever they like; one that
-        has never answered; the one that was not asked for longest."""
-        return one.key.model is None or self._knows(one.key.model), one.answered, one.asked_s
+        is not being asked; one that has never answered; the one that was not asked for longest."""
+        known = one.key.model is None or self._knows(one.key.model)
+        return known, one.in_flight > 0, one.answered, one.asked_s
 
     def _forget(self, one: Seen) -> None:
         del self.targets[one.key]

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Health = Literal["ok", "recovering", "failing", "cooling", "open", "probing", "idle"]
-"""From the best but one to the worst but one: `idle` has not been asked for five minutes; `recovering` has failed in
-the last minute, and answers again; `failing` failed the last time; `cooling` has asked not to be asked for a while;
-`open` is not asked, its breaker says; `probing` has one request on its way that decides."""
+Health = Literal["ok", "recovering", "failing", "cooling", "open", "probing", "silent", "idle"]
+"""From the best but one to the worst but one: `idle` has not been asked for five minutes; `silent` has, and has
+neither answered nor failed: whoever asked waits, or did not wait for it; `recovering` has failed in the last minute,
+and answers again, be it with a stream that still runs; `failing` failed the last time; `cooling` has asked not to be
+asked for a while, and `open` is not asked, its breaker says, but after all the others; `probing` is half open: the
+request that is on its way decides, or the next one."""
 
 End = Literal["running", "complete", "failed", "broken", "left", "cancelled"]
 """`running`, or as in AttemptEnded."""
@@ -155,7 +157,8 @@ class Line:
 class Requests:
     """Of those that ended in the last five minutes; `rejected` were refused at the door, and are in no other number.
 
-    `after_failover` of the `ok` took more than one attempt; `exhausted`: every attempt failed.
+    `after_failover` of the `ok` went on to another target, because one failed or was known not to be worth asking;
+    retries in place and hedges are none. `exhausted`: every attempt failed.
     """
 
     ended: int

@@ -127,7 +127,7 @@ def _tile(one: Tile) -> Iterator[str]:
     yield f"  {one.kind} at {one.where or 'no fixed address'}; in flight {words.number(one.in_flight)}"
     yield f"  circuit {words.circuit(one)}"
     if one.cooling_s is not None:
-        yield f"  cooling: asked again in {words.countdown(one.cooling_s)}"
+        yield f"  cooling: asked last for another {words.countdown(one.cooling_s)}"
     yield f"  1 min {words.counts(one.one_minute)}"
     yield f"  5 min {words.counts(one.five_minutes)}"
     yield f"  first chunk {words.percentiles(one.first_chunk)}"

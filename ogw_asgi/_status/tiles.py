@@ -17,6 +17,7 @@ ICONS: Final = {
     "cooling": "M5.5 3.5v9M10.5 3.5v9",
     "open": "M4 4l8 8M12 4l-8 8",
     "probing": "M5.6 5.8a2.5 2.5 0 1 1 3.4 2.4c-.8.4-1 .9-1 1.8M8 12.4v1",
+    "silent": "M3 8.5h.1M8 8.5h.1M13 8.5h.1",
     "idle": "M3.5 8h9",
 }
 """Paths in a square of 16; every one has its own shape, so that colour tells nothing alone."""
@@ -31,7 +32,7 @@ def icon(health: str) -> Markup:
 def tile(one: Tile, key: str) -> Markup:
     facts = [
         _fact("circuit", words.circuit(one), "wide"),
-        _fact("cooling", f"asked again in {words.countdown(one.cooling_s)}", "wide")
+        _fact("cooling", f"asked last for another {words.countdown(one.cooling_s)}", "wide")
         if one.cooling_s is not None
         else None,
         _fact("last error", words.last_error(one), "wide"),

@@ -9,7 +9,11 @@ from . import words
 from .snapshot import Requests, Snapshot, Tile
 
 DOWN: Final = ("open", "probing")
+ANSWERING: Final = ("ok", "recovering")
 TROUBLED: Final = (*DOWN, "failing", "cooling")
+
+_IDLE: Final = "not asked for five minutes"
+_SILENT: Final = "asked, and silent so far"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ def verdict(snapshot: Snapshot) -> Verdict:
     elif unanswered or (snapshot.targets and not targets):
         level = "warn"
     else:
-        level = "idle" if all(tile.health == "idle" for tile in targets) else "ok"
+        level = "ok" if any(tile.health in ANSWERING for tile in targets) else "idle"
     return Verdict(
         level, _says(snapshot, targets, troubled), _callers(requests), _title(targets or snapshot.targets), troubled
     )
@@ -69,9 +73,13 @@ def _says(snapshot: Snapshot, targets: tuple[Tile, ...], troubled: tuple[int, ..
     if idle == len(targets):
         asked = snapshot.recent or snapshot.in_flight or snapshot.requests.ended
         return "Nothing was asked in the last five minutes" if asked else "Nothing has been asked yet"
-    if idle:
-        rest = len(targets) - idle
-        return f"{rest} of {len(targets)} targets answer{'s' * (rest == 1)}; {idle} not asked for five minutes"
+    silent = sum(tile.health == "silent" for tile in targets)
+    if silent and len(targets) == 1:
+        return "The one target has been asked, and is silent so far"
+    if idle or silent:
+        rest = len(targets) - idle - silent
+        told = [f"{count} {said}" for count, said in ((idle, _IDLE), (silent, _SILENT)) if count]
+        return f"{rest or 'None'} of {len(targets)} targets answer{'s' * (rest < 2)}; {', '.join(told)}"
     return "The one target answers" if len(targets) == 1 else f"All {len(targets)} targets answer"
 
 
@@ -90,17 +98,14 @@ def _callers(requests: Requests) -> str:
         why = f"{words.number(requests.exhausted)} exhausted, {words.number(requests.broken)} broken off"
         then = f" {words.number(requests.ok)} answered, {late} only after failover." if requests.after_failover else ""
         return f"Callers notice: {of} ({why}).{then}"
+    if requests.after_failover and judged == 1:
+        return "Callers notice nothing: the one request in five minutes was answered, but only after failover."
     if requests.after_failover:
-        of = (
-            f"all {words.many(judged, 'request')} in five minutes answered"
-            if judged > 1
-            else "the one request answered"
-        )
-        return f"Callers notice nothing: {of}, {late} only after failover."
+        return f"Callers notice nothing: all {judged:,} requests in five minutes answered, {late} only after failover."
     return (
-        f"All {words.number(judged)} requests in five minutes answered at the first attempt."
+        f"All {words.number(judged)} requests in five minutes answered, none of them after a failover."
         if judged > 1
-        else "The one request in five minutes was answered at the first attempt."
+        else "The one request in five minutes was answered without a failover."
     )
 
 
@@ -109,5 +114,6 @@ def _title(targets: tuple[Tile, ...]) -> str:
     for words_for, healths in (("down", DOWN), ("failing", ("failing",)), ("cooling", ("cooling",))):
         if count := sum(tile.health in healths for tile in targets):
             told.append(f"{count} {words_for}")
-    calm = "ok" if any(tile.health != "idle" for tile in targets) else "idle"
+    found = {tile.health for tile in targets}
+    calm = "ok" if found.intersection(ANSWERING) else "silent" if "silent" in found else "idle"
     return f"{', '.join(told) or calm} - ogw_asgi"

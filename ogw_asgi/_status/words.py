@@ -29,9 +29,10 @@ HEALTH: Final = {
     "ok": "answers",
     "recovering": "has failed in the last minute, and answers again",
     "failing": "failed the last time",
-    "cooling": "has asked not to be asked for a while",
-    "open": "is not asked: its breaker is open",
-    "probing": "one request on its way decides",
+    "cooling": "has asked not to be asked for a while: asked only after the others",
+    "open": "its breaker is open: asked only after the others, or to probe it",
+    "probing": "its breaker is half open: the request on its way decides, or the next one",
+    "silent": "asked in the last five minutes, has neither answered nor failed: callers wait, or did not wait for it",
     "idle": "has not been asked for five minutes",
 }
 
@@ -125,12 +126,17 @@ def probe(tile: Tile) -> str | None:
     return f"next probe in {countdown(tile.probe_in_s)}" if tile.probe_in_s > 0 else "the next request probes it"
 
 
+def _decides(tile: Tile) -> str:
+    """Of a breaker that is half open. Between two probes nothing is under way, for as long as nobody asks."""
+    return "a request on its way decides" if tile.in_flight else "the next request decides"
+
+
 def circuit(tile: Tile) -> str:
     if tile.named:
         return "not watched: callers name the endpoints"
     of = {"origin": " for the whole server", "model": " for this model", None: ""}[tile.circuit_of]
     state = "half open" if tile.circuit == "half_open" else tile.circuit
-    then = probe(tile) if tile.circuit == "open" else "one request decides" if tile.circuit == "half_open" else None
+    then = probe(tile) if tile.circuit == "open" else _decides(tile) if tile.circuit == "half_open" else None
     return f"{state}{of}{f': {then}' if then else ''}"
 
 
@@ -148,10 +154,10 @@ def condition(tile: Tile) -> str:
         then = probe(tile)
         return f"open: {then}" if then else "open"
     if tile.health == "probing":
-        return "probing: one request on its way decides"
+        return f"probing: {_decides(tile)}"
     if tile.health == "cooling":
         return (
-            f"cooling down: asked again in {countdown(tile.cooling_s)}"
+            f"cooling down: asked last for another {countdown(tile.cooling_s)}"
             if tile.cooling_s is not None
             else "cooling down"
         )

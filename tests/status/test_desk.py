@@ -214,13 +214,13 @@ async def test_what_is_under_way_is_told_while_it_is() -> None:
             assert (line.outcome, line.status, line.duration_ms) == ("running", None, 2000)
             assert [(part.end, part.duration_ms) for part in line.segments] == [("failed", 0), ("running", 2000)]
             assert (found.in_flight, [tile.in_flight for tile in found.targets]) == (1, [0, 1])
-            assert (found.targets[1].health, found.recent) == ("ok", ())
+            assert (found.targets[1].health, found.recent) == ("silent", ())
             group.cancel_scope.cancel()
         await one.world.ended.wait()
         found = await one.look()
         assert (found.in_flight, found.running) == (0, ())
         assert [(line.outcome, line.segments[1].end) for line in found.recent] == [("left", "left")]
-        assert found.targets[1].five_minutes == Counts(unfinished=1)
+        assert (found.targets[1].health, found.targets[1].five_minutes) == ("silent", Counts(unfinished=1))
 
 
 async def test_who_is_refused_at_the_door_counts_as_that_alone() -> None:
@@ -317,6 +317,20 @@ async def test_a_model_that_has_never_answered_and_fails_is_one() -> None:
         for _ in range(5):
             await one.world.ask({**QUESTION, "model": "new"})
         assert verdict(await one.look()).troubled == (1,)
+
+
+async def test_a_target_that_is_passed_over_has_a_tile_though_nobody_here_has_asked_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ogw_asgi._status.recent.MOST_TARGETS", 1)
+    alone = {"x-opengateway-failover-sequence": '["openai"]'}
+    scripts = {"openai": [error(500), chat()], "vllm": chat()}
+    async with watched(scripts=scripts, breaker=Breaker(failures=1, open_s=60, open_max_s=60)) as one:
+        await one.world.ask({**QUESTION, "model": "down"}, alone)
+        for model in ("up", "up, too"):
+            await one.world.ask({**QUESTION, "model": model}, alone)
+        found = [(tile.provider, tile.model, tile.health) for tile in (await one.look()).targets]
+        assert found == [("openai", "up, too", "ok"), ("openai", "down", "open"), ("vllm", None, "idle")]
 
 
 async def test_endpoints_that_callers_name_share_one_tile() -> None:

@@ -44,7 +44,7 @@ def test_of_two_circuits_the_worse_is_told(origin: Circuit | None, model: Circui
     assert stands(origin, model, NOW_S) == expected
 
 
-WELL = {"failed_last": False, "failed_lately": False, "asked": True}
+WELL = {"failed_last": False, "failed_lately": False, "asked": True, "answered": True}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,8 @@ WELL = {"failed_last": False, "failed_lately": False, "asked": True}
     [
         (Stands(), WELL, "ok"),
         (Stands(), WELL | {"asked": False}, "idle"),
+        (Stands(), WELL | {"answered": False}, "silent"),
+        (Stands(), WELL | {"answered": False, "failed_last": True}, "failing"),
         (Stands(), WELL | {"failed_lately": True}, "recovering"),
         (Stands(), WELL | {"failed_lately": True, "failed_last": True}, "failing"),
         (Stands(), WELL | {"failed_last": True}, "failing"),

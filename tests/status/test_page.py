@@ -18,7 +18,7 @@ from ogw_asgi._status.scale import Scale
 from ogw_asgi._status.snapshot import Health, Requests, Snapshot, Tile
 from ogw_asgi._status.tiles import ICONS
 from ogw_asgi._status.verdict import verdict
-from ogw_asgi._status.words import HEALTH, countdown, duration, percent
+from ogw_asgi._status.words import HEALTH, circuit, condition, countdown, duration, percent
 from tests.status.examples import ALL_WELL, CROWD, EXAMPLES, HOSTILE, NOTHING_YET, OUTAGE
 from tests.status.reading import pressed, read, text_of, to_tell
 from tests.status.snapshots import snapshots
@@ -203,6 +203,17 @@ def tile(provider: str, health: Health) -> Tile:
         ((tile("a", "ok"),), "ok", "The one target answers"),
         ((tile("a", "ok"), tile("b", "recovering")), "ok", "All 2 targets answer"),
         ((tile("a", "ok"), tile("b", "idle")), "ok", "1 of 2 targets answers; 1 not asked for five minutes"),
+        ((tile("a", "silent"),), "idle", "The one target has been asked, and is silent so far"),
+        (
+            (tile("a", "silent"), tile("b", "idle")),
+            "idle",
+            "None of 2 targets answers; 1 not asked for five minutes, 1 asked, and silent so far",
+        ),
+        (
+            (tile("a", "ok"), tile("b", "silent"), tile("c", "idle")),
+            "ok",
+            "1 of 3 targets answers; 1 not asked for five minutes, 1 asked, and silent so far",
+        ),
         ((tile("a", "idle"),), "idle", "Nothing was asked in the last five minutes"),
         ((tile("a", "failing"), tile("b", "ok")), "warn", "a m is failing"),
         ((tile("a", "cooling"), tile("b", "ok")), "warn", "a m is cooling down"),
@@ -229,6 +240,14 @@ def test_endpoints_that_callers_name_and_that_fail_are_no_alarm() -> None:
     )  # fmt: skip
 
 
+def test_a_breaker_that_nobody_probes_just_now_waits_for_the_next_request() -> None:
+    waits = Tile("a", "openai", "m", health="probing", circuit="half_open", circuit_of="model")
+    asked = replace(waits, in_flight=1)
+    assert condition(waits) == "probing: the next request decides"
+    assert circuit(waits) == "half open for this model: the next request decides"
+    assert condition(asked) == "probing: a request on its way decides"
+
+
 @pytest.mark.parametrize(
     ("requests", "says"),
     [
@@ -237,11 +256,11 @@ def test_endpoints_that_callers_name_and_that_fail_are_no_alarm() -> None:
             replace(NONE, ended=3, refused=2, left=1),
             "No request of the last five minutes was one for a provider to answer: all were refused, or left.",
         ),
-        (replace(NONE, ended=1, ok=1), "The one request in five minutes was answered at the first attempt."),
-        (replace(NONE, ended=7, ok=7), "All 7 requests in five minutes answered at the first attempt."),
+        (replace(NONE, ended=1, ok=1), "The one request in five minutes was answered without a failover."),
+        (replace(NONE, ended=7, ok=7), "All 7 requests in five minutes answered, none of them after a failover."),
         (
             replace(NONE, ended=1, ok=1, after_failover=1),
-            "Callers notice nothing: the one request answered, 1 of them (100 %) only after failover.",
+            "Callers notice nothing: the one request in five minutes was answered, but only after failover.",
         ),
         (
             replace(NONE, ended=4000, ok=4000, after_failover=1),

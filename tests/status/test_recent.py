@@ -72,6 +72,20 @@ def test_of_more_requests_than_can_be_kept_the_oldest_are_let_go_and_their_attem
     assert (list(recent.running), target.in_flight, len(recent.ended)) == ([3], 1, 1)
 
 
+def test_a_target_answers_again_with_a_first_chunk_however_long_the_stream_runs(recent: Recent) -> None:
+    failed = AttemptRecord("a", "overloaded", 503, None, 5, "m")
+    for event in (started(1), attempt(1), AttemptEnded("id", 1, 1, failed, "failed", False, duration_s=0.1, sent=True)):
+        recent.on_event(event)
+    (target,) = recent.targets.values()
+    recent.on_event(started(2))
+    recent.on_event(attempt(2))
+    assert target.failed_last
+    recent.on_event(FirstChunk("id", 2, 1, "a", 0.1))
+    assert (target.failed_last, target.in_flight, target.streaming) == (False, 1, 1)
+    recent.on_event(attempt_ended(2))
+    assert (target.in_flight, target.streaming) == (0, 0)
+
+
 def test_of_a_request_that_nobody_has_heard_of_nothing_is_noted(recent: Recent) -> None:
     recent.on_event(attempt(7))
     recent.on_event(FailedOver("id", 7, "a", "b", "timeout"))
@@ -114,6 +128,18 @@ def test_what_requests_under_way_have_asked_for_and_was_let_go_of_keeps_no_windo
     assert len(held) == subject.MOST_TARGETS + 1
     recent.on_event(attempt_ended(0))
     assert recent.running[0].attempts[1].end == "complete"
+
+
+def test_a_target_that_is_being_asked_is_not_forgotten_for_others(
+    recent: Recent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "MOST_TARGETS", 2)
+    recent.on_event(started(1))
+    recent.on_event(attempt(1, model="slow"))
+    for serial in (2, 3, 4):
+        for event in (started(serial), attempt(serial, model=f"quick {serial}"), attempt_ended(serial), ended(serial)):
+            recent.on_event(event)
+    assert [(key.model, one.in_flight) for key, one in recent.targets.items()] == [("slow", 1), ("quick 4", 0)]
 
 
 def test_where_a_target_is_is_written_as_in_a_url(recent: Recent) -> None:

@@ -132,6 +132,43 @@ def test_a_lost_connection_is_told_and_comes_back(chromium: Chromium) -> None:
         chromium.run(look, complaints=True)
 
 
+def test_a_stream_that_the_server_ends_and_opens_again_is_no_alarm(chromium: Chromium) -> None:
+    async def look(seen: Seen) -> None:
+        frames = await opened(seen, server)
+        await seen.page.evaluate("window.said = []")
+        await seen.page.evaluate(
+            "new MutationObserver(() => said.push(link.textContent)).observe(link, { childList: true })"
+        )
+        frames.put(None)
+        server.streams.get(timeout=10).put(frame(LATER))
+        await expect(seen.page).to_have_title("1 down - ogw_asgi")
+        assert [one for one in await seen.page.evaluate("said") if one != "live"] == []
+
+    with served(ALL_WELL) as server:
+        chromium.run(look)
+
+
+def test_a_server_that_falls_silent_without_closing_is_told_and_asked_again(chromium: Chromium) -> None:
+    async def look(seen: Seen) -> None:
+        await seen.page.clock.install()
+        frames = await opened(seen, server)
+        await seen.page.clock.run_for(9000)
+        frames.put(frame(LATER))
+        await expect(seen.page).to_have_title("1 down - ogw_asgi")
+        await seen.page.clock.run_for(9000)
+        await expect(seen.page.locator("#link")).to_have_text("live")
+        server.status = 503
+        await seen.page.clock.run_for(1500)
+        await expect(seen.page.locator("#link")).to_contain_text("not connected since ")
+        server.status = 200
+        while server.streams.empty():
+            await seen.page.clock.run_for(1000)
+        await expect(seen.page.locator("#link")).to_have_text("live")
+
+    with served(ALL_WELL) as server:
+        chromium.run(look, complaints=True)
+
+
 def test_a_hidden_tab_closes_its_stream_and_opens_it_again(chromium: Chromium) -> None:
     become = "(how) => { Object.defineProperty(document, 'visibilityState', { value: how, configurable: true });"
 
@@ -141,6 +178,7 @@ def test_a_hidden_tab_closes_its_stream_and_opens_it_again(chromium: Chromium) -
         await seen.page.evaluate(turn, "hidden")
         server.ended.get(timeout=10)
         assert server.streams.empty()
+        assert (await seen.page.title()) == "not watching - ogw_asgi"
         await seen.page.evaluate(turn, "visible")
         frames = server.streams.get(timeout=10)
         frames.put(frame(LATER))
