@@ -10,15 +10,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ._asgi.status import StatusPage
 from ._assembly import never_fallen_back_on
 from ._dispatch.dispatcher import Dispatcher
-from ._effective import effective
+from ._effective import Shown, effective
 from ._status.desk import Configured, Desk, House
 from ._status.recent import Recent
-from ._status.snapshot import ShownSetting, Warned
+from ._status.snapshot import Sharing, ShownSetting, Warned
 from .auth.base import Authenticator
 from .circuits.shared import SharedCircuits
 from .providers import VLLM, Provider
@@ -58,13 +58,13 @@ def _configured(provider: Provider) -> Configured:
     return Configured(provider.name, provider.kind, literal if port is None else f"{literal}:{port}")
 
 
-def _written(value: str | int | float | bool | None) -> str:
+def _written(value: Shown) -> str:
     if value is None:
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _sharing(dispatcher: Dispatcher) -> Literal["own", "shared", "lost"]:
+def _sharing(dispatcher: Dispatcher) -> Sharing:
     store = dispatcher.circuits.store
     if not isinstance(store, SharedCircuits):
         return "own"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 from .._dispatch.clock import clock_s
 from .._dispatch.dispatcher import Dispatcher
@@ -23,7 +23,7 @@ from .recent import (
     Recent,
     Seen,
 )
-from .snapshot import Counts, Failover, Line, Overhead, Requests, ShownSetting, Snapshot, Tile, Warned
+from .snapshot import Counts, Failover, Overhead, Requests, Sharing, ShownSetting, Snapshot, Tile, Warned
 from .windows import ONE_MINUTE, SLOT_S, percentile_s, percentiles, slot_of
 
 FRESH_S: Final = 1.0
@@ -58,7 +58,7 @@ class House:
     providers: Sequence[Configured]
     settings: Callable[[], Sequence[ShownSetting]]
     warnings: Callable[[bool], Sequence[Warned]]
-    sharing: Callable[[Dispatcher], Literal["own", "shared", "lost"]]
+    sharing: Callable[[Dispatcher], Sharing]
 
 
 class Desk:
@@ -104,7 +104,7 @@ class Desk:
             targets=tuple(self._tiles(circuits, now_s, clock_s())),
             failovers=tuple(_failovers(recent, now_s)),
             running=tuple(running),
-            recent=tuple(_latest_first(recent)),
+            recent=tuple(reversed(recent.ended)),
             overhead=_overhead(recent, now_s),
             settings=self._settings,
             warnings=tuple(self._house.warnings(self._base_http)),
@@ -205,7 +205,3 @@ def _failovers(recent: Recent, now_s: float) -> Iterator[Failover]:
 def _overhead(recent: Recent, now_s: float) -> Overhead:
     sums = recent.requests.sums(slot_of(now_s))
     return Overhead(percentiles(sums[slice(*OWN)]), percentiles(sums[slice(*UPSTREAM)]))
-
-
-def _latest_first(recent: Recent) -> Iterator[Line]:
-    return reversed(recent.ended)

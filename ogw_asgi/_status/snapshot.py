@@ -10,15 +10,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 Health = Literal["ok", "recovering", "failing", "cooling", "open", "probing", "idle"]
-"""From the best but one to the worst but one: `idle` has not been asked for five minutes; `recovering` has failed in
-the last minute, and answers again; `failing` failed the last time; `cooling` has asked not to be asked for a while;
-`open` is not asked, its breaker says; `probing` has one request on its way that decides."""
+"""`recovering` has failed in the last minute, and answers again; `failing` failed the last time; `cooling` has asked
+not to be asked for a while; `open` is not asked, its breaker says; `probing` has one request on its way that decides;
+`idle` has not been asked for five minutes."""
+
+Phase = Literal["closed", "open", "half_open"]
+"""Of a circuit."""
+
+CircuitOf = Literal["origin", "model"]
+"""What a circuit is of: the server, or the model there."""
 
 End = Literal["running", "complete", "failed", "broken", "left", "cancelled"]
 """`running`, or as in AttemptEnded."""
 
 Outcome = Literal["running", "ok", "refused", "failed", "broken", "left"]
 """`running`, or as in RequestEnded."""
+
+Sharing = Literal["own", "shared", "lost"]
+"""Breakers are this process's `own`, `shared` with others, or should be and are not (`lost`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +99,8 @@ class Tile:
     named: bool = False
     where: str | None = None
     health: Health = "idle"
-    circuit: Literal["closed", "open", "half_open"] = "closed"
-    circuit_of: Literal["origin", "model"] | None = None
+    circuit: Phase = "closed"
+    circuit_of: CircuitOf | None = None
     probe_in_s: float | None = None
     cooling_s: float | None = None
     in_flight: int = 0
@@ -169,6 +178,16 @@ class Requests:
     per_second: float
     """That came in, lately."""
 
+    @property
+    def unanswered(self) -> int:
+        """What callers notice."""
+        return self.exhausted + self.broken
+
+    @property
+    def judged(self) -> int:
+        """Those that a provider was to answer: neither refused nor left."""
+        return self.ok + self.unanswered
+
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
@@ -203,7 +222,6 @@ class Snapshot:
     Attributes:
         at_s: Unix time.
         number: counts the snapshots of this process.
-        sharing: breakers are this process's `own`, `shared` with others, or should be and are not (`lost`).
         targets: in the order of the settings.
         running: the longest first, at most ten; `in_flight` counts all.
         recent: those that ended, the latest first, at most fifty.
@@ -217,7 +235,7 @@ class Snapshot:
     loop: str
     uptime_s: float
     in_flight: int
-    sharing: Literal["own", "shared", "lost"]
+    sharing: Sharing
     requests: Requests
     targets: tuple[Tile, ...]
     failovers: tuple[Failover, ...]

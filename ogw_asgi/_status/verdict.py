@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from . import words
-from .snapshot import Requests, Snapshot, Tile
+from .snapshot import Health, Requests, Snapshot, Tile
 
-DOWN: Final = ("open", "probing")
-TROUBLED: Final = (*DOWN, "failing", "cooling")
+DOWN: Final[tuple[Health, ...]] = ("open", "probing")
+TROUBLED: Final[tuple[Health, ...]] = (*DOWN, "failing", "cooling")
+
+
+Level = Literal["ok", "warn", "bad", "idle"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`troubled`: the targets that cannot be counted on, as places in `targets`, the worst first."""
 
-    level: Literal["ok", "warn", "bad", "idle"]
+    level: Level
     says: str
     callers: str
     title: str
@@ -26,14 +29,11 @@ class Verdict:
 def verdict(snapshot: Snapshot) -> Verdict:
     """`bad` is what callers notice, or that nobody is left to ask; a target that others stand in for is `warn`."""
     targets, requests = snapshot.targets, snapshot.requests
-    troubled = tuple(
-        place for health in TROUBLED for place, tile in enumerate(targets) if tile.health == health
-    )  # fmt: skip
-    unanswered = requests.exhausted + requests.broken
-    level: Literal["ok", "warn", "bad", "idle"]
+    troubled = tuple(place for health in TROUBLED for place, tile in enumerate(targets) if tile.health == health)
+    level: Level
     if troubled:
-        level = "bad" if unanswered or len(troubled) == len(targets) else "warn"
-    elif unanswered:
+        level = "bad" if requests.unanswered or len(troubled) == len(targets) else "warn"
+    elif requests.unanswered:
         level = "warn"
     else:
         level = "idle" if all(tile.health == "idle" for tile in targets) else "ok"
@@ -60,8 +60,7 @@ def _says(snapshot: Snapshot, troubled: tuple[int, ...]) -> str:
 
 
 def _callers(requests: Requests) -> str:
-    unanswered = requests.exhausted + requests.broken
-    judged = requests.ok + unanswered
+    unanswered, judged = requests.unanswered, requests.judged
     if not requests.ended:
         return "No request has ended in the last five minutes."
     if not judged:
@@ -90,8 +89,8 @@ def _callers(requests: Requests) -> str:
 
 def _title(targets: tuple[Tile, ...]) -> str:
     told = []
-    for words_for, healths in (("down", DOWN), ("failing", ("failing",)), ("cooling", ("cooling",))):
+    for word, healths in (("down", DOWN), ("failing", ("failing",)), ("cooling", ("cooling",))):
         if count := sum(tile.health in healths for tile in targets):
-            told.append(f"{count} {words_for}")
+            told.append(f"{count} {word}")
     calm = "ok" if any(tile.health != "idle" for tile in targets) else "idle"
     return f"{', '.join(told) or calm} - ogw_asgi"
