@@ -12,11 +12,11 @@ from .._dispatch.dispatcher import Dispatcher
 from .._rules.circuit import Circuit
 from ..circuits.base import Key
 from .health import health, stands
+from .kinds import KINDS
 from .recent import (
     ANSWERS,
     ENDS,
     FIRST_CHUNKS,
-    KINDS,
     OWN,
     REASONS,
     UPSTREAM,

@@ -24,6 +24,7 @@ from ..telemetry.events import (
     RequestStarted,
     StreamContinued,
 )
+from .kinds import FAILED, KINDS, kind_of
 from .snapshot import End, LastError, Line, Segment
 from .windows import BUCKETS, Window, bucket_of, slot_of
 
@@ -33,9 +34,8 @@ MOST_RECENT: Final = 50
 MOST_SEGMENTS: Final = 32
 MOST_EDGES: Final = 400
 
-KINDS: Final = ("ok", "rate_limited", "server_error", "timeout", "refused", "other", "unfinished")
-"""The fields of Counts, which come first in a target's window; then its first chunks, then its whole answers."""
 FIRST_CHUNKS: Final = (len(KINDS), len(KINDS) + BUCKETS)
+"""In a target's window KINDS come first, then its first chunks, then its whole answers."""
 ANSWERS: Final = (FIRST_CHUNKS[1], FIRST_CHUNKS[1] + BUCKETS)
 
 ENDS: Final = ("ok", "refused", "failed", "broken", "left", "rejected", "after_failover", "came_in")
@@ -46,22 +46,6 @@ REASONS: Final = tuple(sorted({*_genai.ERROR_TYPES, *_genai.ERROR_TYPES.values()
     "cooling_down",
     "stream_truncated",
     _genai.OTHER,
-)
-
-_FAILED: Final = frozenset({"rate_limited", "server_error", "timeout", "other"})
-
-_FAULTS_OF_REQUESTS: Final = frozenset(
-    {
-        "bad_request",
-        "content_filter",
-        "context_length",
-        "denied",
-        "diverged",
-        "loop_detected",
-        "request_too_large",
-        "unservable",
-        "unsupported_parameter",
-    }
 )
 
 
@@ -226,14 +210,15 @@ class Recent:
             return
         now_s = self._clock_s()
         attempt.end_s, attempt.end, attempt.label = now_s, event.end, event.attempt.label
-        target, slot, kind = attempt.target, slot_of(now_s), self._kind(event)
+        target, slot = attempt.target, slot_of(now_s)
+        kind = kind_of(event, known=self._knows(event.attempt.model))
         target.in_flight -= 1
         target.window.add(KINDS.index(kind), slot)
         if kind == "ok":
             target.answered, target.failed_last = True, False
             if event.first_chunk_s is None and event.sent:
                 target.window.add(ANSWERS[0] + bucket_of(event.duration_s), slot)
-        elif kind in _FAILED:
+        elif kind in FAILED:
             target.failed_last, target.erred_s = True, now_s
             target.last_error = LastError(_genai.error_type(event) or "", _genai.outcome(event), 0.0)
 
@@ -276,21 +261,6 @@ class Recent:
                 target.where = f"[{event.host}]" if ":" in event.host else event.host
                 target.where += "" if event.port is None else f":{event.port}"
         return target
-
-    def _kind(self, event: AttemptEnded) -> str:
-        """Of KINDS."""
-        if event.end in ("complete", "left", "cancelled"):
-            return "ok" if event.end == "complete" else "unfinished"
-        outcome, status = event.attempt.outcome, event.attempt.status
-        if event.end == "broken":
-            return "timeout" if _genai.broken_type(event.cause) == "timeout" else "other"
-        if outcome in _FAULTS_OF_REQUESTS or (outcome == "model_not_found" and not self._knows(event.attempt.model)):
-            return "refused"
-        if outcome == "timeout":
-            return "timeout"
-        if status == 429:
-            return "rate_limited"
-        return "server_error" if status is not None and status >= 500 else "other"
 
     def _knows(self, model: str) -> bool:
         return self.opened is not None and model in self.opened.models

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from ogw_asgi._status import recent as subject
-from ogw_asgi._status.recent import ENDS, KINDS, REASONS, Recent
+from ogw_asgi._status.kinds import KINDS
+from ogw_asgi._status.recent import ENDS, REASONS, Recent
 from ogw_asgi._status.snapshot import Counts, Requests
 from ogw_asgi._values import AttemptRecord
 from ogw_asgi.telemetry import _genai
