@@ -275,7 +275,7 @@ class Recent:
                 return
             edge = self.edges[before, after] = Edge()
         edge.total += 1
-        edge.window.add(_REASON.get(reason, len(REASONS) - 1), slot_of(self._clock_s()))
+        edge.window.add(_REASON[reason], slot_of(self._clock_s()))
 
 
 _REJECTED: Final = ENDS.index("rejected")
