@@ -19,6 +19,7 @@ from ._effective import Shown, effective
 from ._status.desk import Configured, Desk, House
 from ._status.recent import Recent
 from ._status.snapshot import Sharing, ShownSetting, Warned
+from ._values import written_authority
 from .auth.base import Authenticator
 from .circuits.shared import SharedCircuits
 from .providers import VLLM, Provider
@@ -52,10 +53,7 @@ def desk_of(gateway: Gateway, recent: Recent) -> Desk:
 
 def _configured(provider: Provider) -> Configured:
     host, port = provider.place
-    if not host:
-        return Configured(provider.name, provider.kind, None)
-    literal = f"[{host}]" if ":" in host else host
-    return Configured(provider.name, provider.kind, literal if port is None else f"{literal}:{port}")
+    return Configured(provider.name, provider.kind, written_authority(host, port) if host else None)
 
 
 def _written(value: Shown) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from .._values import written_authority
 from ..telemetry import _genai
 from ..telemetry.events import (
     AttemptEnded,
@@ -258,8 +259,7 @@ class Recent:
                 del self.targets[min(self.targets.values(), key=lambda one: (one.answered, one.asked_s)).key]
             target = self.targets[key] = Seen(key, event.kind)
             if not event.named and event.host is not None:
-                target.where = f"[{event.host}]" if ":" in event.host else event.host
-                target.where += "" if event.port is None else f":{event.port}"
+                target.where = written_authority(event.host, event.port)
         return target
 
     def _knows(self, model: str) -> bool:
