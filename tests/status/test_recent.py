@@ -148,9 +148,9 @@ def test_a_reason_is_counted_by_its_word_and_one_that_nobody_knows_as_other(rece
 
 def test_what_was_the_gateways_own_and_what_was_spent_on_providers_are_told_apart(recent: Recent) -> None:
     recent.on_event(started(1))
-    recent.on_event(RequestEnded("id", 1, "m", "ok", 201, "a", (RECORD,), 1000, True, None, 0.01))
+    recent.on_event(RequestEnded("id", 1, "m", "ok", 201, "a", (RECORD,), 1000, True, None, 0.25))
     sums = recent.requests.sums(slot_of(recent.now_s()))
-    for times, duration_s in ((OWN, 0.01), (UPSTREAM, 0.99)):
+    for times, duration_s in ((OWN, 0.25), (UPSTREAM, 0.75)):
         (bucket,) = [place for place, count in enumerate(sums[slice(*times)]) if count]
         assert bucket == bucket_of(duration_s)
 
