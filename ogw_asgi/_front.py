@@ -16,6 +16,7 @@ from ._asgi.status import StatusPage
 from ._assembly import never_fallen_back_on
 from ._dispatch.dispatcher import Dispatcher
 from ._effective import Shown, effective
+from ._opening import OPEN_TO_ALL, WIRED
 from ._status.desk import Configured, Desk, House
 from ._status.recent import Recent
 from ._status.snapshot import Sharing, ShownSetting, Warned
@@ -75,12 +76,12 @@ def _warnings(gateway: Gateway, base_http: bool) -> Iterator[Warned]:
         yield Warned(
             "lifespan",
             "no lifespan opened this gateway: it opened itself on the first request, and nobody will close it",
-            "app = FastAPI(lifespan=gateway.lifespan)",
+            WIRED,
         )
     if door.authenticator is None:
         yield Warned(
             "authentication",
-            "everybody who reaches this gateway may use it, unless the app around it asks who they are",
+            OPEN_TO_ALL,
             "Gateway(authenticate=bearer_tokens(...)), or OGW_BEARER_TOKENS; allow_anyone where that is meant",
         )
     if not gateway._providers:

@@ -19,14 +19,7 @@ from ._asgi.app import GatewayApp
 from ._asgi.door import Door
 from ._asgi.explain import GivenBody, GivenHeaders, explain
 from ._asgi.lifespan import serve_lifespan
-from ._assembly import (
-    by_name,
-    catalogue,
-    describe,
-    guards,
-    known_models,
-    listed,
-)
+from ._assembly import by_name, catalogue, describe, guards, known_models, listed
 from ._dispatch.account import Unheard
 from ._dispatch.aside import Aside
 from ._dispatch.clock import fine_clock, loop_id, this_loop

@@ -78,7 +78,7 @@ class Desk:
         """The latest, which is no older than a second. Raises RequestRejected where the gateway has been closed."""
         dispatcher = await self._house.open()
         now_s = self._recent.now_s()
-        if self._latest is None or not 0 <= now_s - self._made_s < FRESH_S:
+        if self._latest is None or now_s - self._made_s >= FRESH_S:
             # Stores look into their memory for this, and wait for nobody: no second viewer can come in between.
             circuits = await dispatcher.circuits.store.known((), clock_s())
             self._latest = self._made(circuits, dispatcher, now_s)
