@@ -16,7 +16,7 @@ from ogw_asgi._front import desk_of
 from ogw_asgi._status.desk import Desk
 from ogw_asgi._status.recent import MOST_RECENT, MOST_TARGETS, Recent
 from ogw_asgi._status.snapshot import Counts, Snapshot, Tile
-from ogw_asgi.telemetry.events import AttemptStarted, RequestStarted
+from ogw_asgi.telemetry.events import AttemptStarted, RequestEnded, RequestStarted
 from ogw_asgi.testing import asgi_client, chat, error, hang, stream
 from tests.asgi.hosts import QUESTION, STREAMED
 from tests.canaries import found_in
@@ -279,6 +279,31 @@ async def test_a_server_that_cannot_be_reached_is_open_for_every_model_asked_or_
             assert tile.probe_in_s is not None
 
 
+async def test_of_endpoints_that_callers_name_nothing_is_said_of_circuits() -> None:
+    recent = Recent(Clock(), lambda: WALL_S)
+    vllm = VLLM(endpoint="http://127.0.0.1:1", allowed_endpoints=["http://127.0.0.1:2"])
+    gateway = Gateway(providers=[vllm], breaker=Breaker(failures=1), authenticate=allow_anyone, sinks=[recent])
+    async with gateway, asgi_client(gateway) as client:
+        await client.post("/chat/completions", json=QUESTION)
+        recent.on_event(RequestStarted("id", -1, "m", True, None, ("vllm",), {}))
+        recent.on_event(AttemptStarted("id", -1, 1, "vllm", "vllm", "m", "first", "127.0.0.1", 2, False, True))
+        own, named = (await desk_of(gateway, recent).look()).targets
+        assert (own.named, own.circuit) == (False, "open")
+        assert (named.named, named.circuit, named.circuit_of, named.health) == (True, "closed", None, "ok")
+
+
+async def test_the_gateways_own_time_is_told_apart_from_the_providers() -> None:
+    recent = Recent(Clock(), lambda: WALL_S)
+    async with Gateway(providers=[OpenAI(api_key="k")], authenticate=allow_anyone, sinks=[recent]) as gateway:
+        recent.on_event(RequestStarted("id", 1, "m", True, None, ("openai",), {}))
+        recent.on_event(RequestEnded("id", 1, "m", "ok", 201, "openai", (), 1000, True, None, overhead_s=0.01))
+        found = (await desk_of(gateway, recent).look()).overhead
+    assert found.own is not None
+    assert found.upstream is not None
+    assert found.own.p50_s == pytest.approx(0.01, rel=0.1)
+    assert found.upstream.p50_s == pytest.approx(0.99, rel=0.1)
+
+
 async def test_who_is_refused_at_the_door_counts_as_that_alone() -> None:
     async with watched() as one:
         assert await one.world.ask({"model": "gpt-4o"}) == 400
@@ -401,41 +426,3 @@ async def test_a_closed_gateway_has_nothing_to_show() -> None:
         with pytest.raises(RequestRejected) as refused:
             await one.look()
         assert refused.value.code == "gateway_closed"
-
-
-async def warned(gateway: Gateway, *, base_http: bool = False) -> list[str]:
-    desk = desk_of(gateway, Recent(Clock(), lambda: WALL_S))
-    desk.note_surroundings(base_http)
-    desk.note_surroundings(False)
-    found = (await desk.look()).warnings
-    assert all(one.says and one.mend for one in found)
-    return [one.name for one in found]
-
-
-async def test_what_an_operator_should_know_is_said() -> None:
-    well: dict[str, Any] = {"providers": [OpenAI(api_key="k")], "authenticate": allow_anyone}
-    async with Gateway(**well) as gateway:
-        assert await warned(gateway) == []
-        assert await warned(gateway, base_http=True) == ["middleware"]
-    lazy = Gateway(**well)
-    assert await warned(lazy) == ["lifespan"]
-    await lazy.aclose()
-    async with lazy:
-        assert await warned(lazy) == []
-    async with Gateway() as gateway:
-        assert await warned(gateway) == ["authentication", "providers"]
-    backup = VLLM(name="backup", endpoint="http://10.0.0.1:8000")
-    async with Gateway(providers=[OpenAI(api_key="k"), backup], authenticate=allow_anyone) as gateway:
-        assert await warned(gateway) == ["failover_sequence"]
-    async with Gateway(providers=[VLLM()], authenticate=allow_anyone) as gateway:
-        assert await warned(gateway) == ["allowed_endpoints"]
-
-
-async def test_one_of_several_processes_should_share_what_it_finds_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Gateway(providers=[OpenAI(api_key="k")], authenticate=allow_anyone) as gateway:
-        for count, expected in (("1", []), ("", []), ("many", []), ("4", ["workers"])):
-            monkeypatch.setenv("WEB_CONCURRENCY", count)
-            assert await warned(gateway) == expected
-    shared = Gateway(providers=[OpenAI(api_key="k")], authenticate=allow_anyone, redis_url="redis://127.0.0.1:1")
-    async with shared:
-        assert await warned(shared) == []
