@@ -50,7 +50,7 @@ REASONS: Final = tuple(sorted({*_genai.ERROR_TYPES, *_genai.ERROR_TYPES.values()
 )
 
 
-class Key(NamedTuple):
+class TargetKey(NamedTuple):
     """`model`: None of all the endpoints that callers name, which are `named`."""
 
     provider: str
@@ -62,7 +62,7 @@ class Key(NamedTuple):
 class Seen:
     """Of one target. `answered`: some attempt has succeeded, so its model is no mere word of a caller."""
 
-    key: Key
+    key: TargetKey
     kind: str
     window: Window = field(default_factory=lambda: Window(ANSWERS[1]))
     where: str | None = None
@@ -132,7 +132,7 @@ class Recent:
 
     Attributes:
         opened: the last that was told of the gateway; began_s: when it was opened first.
-        targets: by key, each moved to the end when it is asked.
+        targets: by key, in the order in which they were asked first.
         running: by serial, in the order of their coming. ended: the last fifty, the latest last.
         requests: the window of ENDS, and of two durations.
         edges: by the providers from and to.
@@ -143,7 +143,7 @@ class Recent:
         self.wall_s = wall_s
         self.began_s = clock_s()
         self.opened: GatewayOpened | None = None
-        self.targets: OrderedDict[Key, Seen] = OrderedDict()
+        self.targets: dict[TargetKey, Seen] = {}
         self.running: OrderedDict[int, Running] = OrderedDict()
         self.ended: deque[Line] = deque(maxlen=MOST_RECENT)
         self.requests = Window(UPSTREAM[1])
@@ -250,7 +250,7 @@ class Recent:
         return None if running is None else running.attempts.get(number)
 
     def _target(self, event: AttemptStarted) -> Seen:
-        key = Key(event.provider, None if event.named else event.model, event.named)
+        key = TargetKey(event.provider, None if event.named else event.model, event.named)
         target = self.targets.get(key)
         if target is None:
             if len(self.targets) >= MOST_TARGETS:

@@ -8,7 +8,7 @@ import pytest
 
 from ogw_asgi._status import recent as subject
 from ogw_asgi._status.kinds import KINDS
-from ogw_asgi._status.recent import ENDS, OWN, REASONS, UPSTREAM, Key, Recent
+from ogw_asgi._status.recent import ENDS, OWN, REASONS, UPSTREAM, Recent, TargetKey
 from ogw_asgi._status.snapshot import Counts, Requests
 from ogw_asgi._status.windows import bucket_of, slot_of
 from ogw_asgi._usage import Usage
@@ -126,7 +126,7 @@ def test_all_the_endpoints_that_callers_name_are_one_target_that_is_nowhere(rece
     for number, model in ((1, "m"), (2, "n")):
         recent.on_event(attempt(1, number, model=model, named=True))
     ((key, target),) = recent.targets.items()
-    assert (key, target.where, target.in_flight) == (Key("a", None, True), None, 2)
+    assert (key, target.where, target.in_flight) == (TargetKey("a", None, True), None, 2)
 
 
 def test_of_targets_that_have_never_answered_the_one_that_was_not_asked_for_longest_goes(
