@@ -215,6 +215,12 @@ def test_a_target_that_others_stand_in_for_is_no_alarm(targets: tuple[Tile, ...]
     assert (found.level, found.says.partition(":")[0]) == (level, says)
 
 
+def test_those_in_trouble_are_named_the_worst_first() -> None:
+    healths: tuple[Health, ...] = ("cooling", "failing", "ok", "probing", "open", "recovering")
+    found = verdict(replace(ALL_WELL, targets=tuple(tile(health, health) for health in healths)))
+    assert [healths[place] for place in found.troubled] == ["open", "probing", "failing", "cooling"]
+
+
 @pytest.mark.parametrize(
     ("requests", "says"),
     [
