@@ -417,6 +417,7 @@ async def test_the_gateway_itself_is_told_without_its_secrets() -> None:
         settings = {setting.name: (setting.value, setting.source) for setting in found.settings}
         assert settings["providers.openai.api_key"] == ("***", "code")
         assert settings["timeouts.total_s"] == ("none", "default")
+        assert settings["timeouts.first_chunk_s"] == (f"{Timeouts().first_chunk_s:g}", "default")
         assert found_in(str(asdict(found))) is None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from typing import Any
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from ogw_asgi import VLLM, Gateway, OpenAI, allow_anyone
 from ogw_asgi._front import desk_of
 from ogw_asgi._status.recent import Recent
+from ogw_asgi.testing import ScriptedUpstream, asgi_client, chat
+from tests.asgi.hosts import QUESTION
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +50,25 @@ async def test_one_of_several_processes_should_share_what_it_finds_out(monkeypat
         for count, expected in (("1", []), ("", []), ("many", []), ("4", ["workers"])):
             monkeypatch.setenv("WEB_CONCURRENCY", count)
             assert await warned(gateway) == expected
+        monkeypatch.delenv("WEB_CONCURRENCY")
+        with monkeypatch.context() as child:
+            child.setattr(multiprocessing, "parent_process", multiprocessing.current_process)
+            assert await warned(gateway) == ["workers"]
+        monkeypatch.setitem(sys.modules, "gunicorn.arbiter", sys)
+        assert await warned(gateway) == ["workers"]
     shared = Gateway(providers=[OpenAI(api_key="k")], authenticate=allow_anyone, redis_url="redis://127.0.0.1:1")
     async with shared:
         assert await warned(shared) == []
+
+
+async def test_a_redis_that_cannot_be_reached_is_said_and_that_breakers_are_not_shared() -> None:
+    recent = Recent(lambda: 0.0, lambda: 0.0)
+    async with ScriptedUpstream(chat()).client() as provider:
+        providers = [OpenAI(api_key="k", client=provider)]
+        gateway = Gateway(providers=providers, authenticate=allow_anyone, redis_url="redis://127.0.0.1:1")
+        async with gateway, asgi_client(gateway) as client:
+            assert (await desk_of(gateway, recent).look()).sharing == "shared", "as far as is known"
+            assert (await client.post("/chat/completions", json=QUESTION)).status_code == 201
+            found = await desk_of(gateway, recent).look()
+    assert found.sharing == "lost"
+    assert [one.name for one in found.warnings] == ["redis"]
