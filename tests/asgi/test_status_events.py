@@ -228,9 +228,10 @@ async def test_where_nobody_sees_the_server_stopping_a_stream_is_short_and_whoev
 
 @pytest.mark.contract("6.status.stops")
 @on_a_mock_clock
-async def test_where_the_server_is_seen_a_stream_is_long_and_ends_when_the_server_stops() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_where_the_server_is_seen_a_stream_is_long_and_ends_when_the_server_stops(number: int) -> None:
     server = uvicorn.Server(uvicorn.Config("none"))
-    before = signal.signal(signal.SIGTERM, server.handle_exit)
+    before = signal.signal(number, server.handle_exit)
     try:
         async with looking() as world:
             began_s = anyio.current_time()
@@ -244,7 +245,7 @@ async def test_where_the_server_is_seen_a_stream_is_long_and_ends_when_the_serve
                 assert {*await viewer.rest()} <= {": nothing new"}
                 assert anyio.current_time() - began_s < 1
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
 
 
 @pytest.mark.contract("6.status.followers")
