@@ -1,4 +1,4 @@
-"""What the status page's sink holds after a million requests, and what it takes to tell it of one and to look.
+"""What the status page's sink holds after a million requests, and what it takes to tell it of one.
 
     python -m benchmarks.status [--requests N] [--models N]
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import random
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ def say(line: str) -> None:
 def resident_mb() -> float:
     gc.collect()
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 1e6
+        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
 
 
 def main() -> None:

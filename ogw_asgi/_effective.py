@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from ._values import Breaker, Limits, PublicHTTPS, Timeouts
+from ._values import Breaker, Limits, PublicHTTPS, Timeouts, written_authority
 from .auth.anyone import allow_anyone
 from .circuits.redis import RedisPlace
 from .providers import VLLM, Azure, Provider
@@ -45,8 +45,7 @@ def address_shown(place: RedisPlace) -> str:
     """Without who asks there."""
     if place.path is not None:
         return f"unix://{place.path}"
-    host = f"[{place.host}]" if ":" in place.host else place.host
-    return f"{'rediss' if place.tls else 'redis'}://{host}:{place.port}"
+    return f"{'rediss' if place.tls else 'redis'}://{written_authority(place.host, place.port)}"
 
 
 def place_shown(place: RedisPlace) -> str:

@@ -10,15 +10,17 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ._asgi.status import StatusPage
 from ._assembly import never_fallen_back_on
 from ._dispatch.dispatcher import Dispatcher
-from ._effective import effective
+from ._effective import Shown, effective
+from ._opening import OPEN_TO_ALL, WIRED
 from ._status.desk import Configured, Desk, House
 from ._status.recent import Recent
-from ._status.snapshot import ShownSetting, Warned
+from ._status.snapshot import Sharing, ShownSetting, Warned
+from ._values import written_authority
 from .auth.base import Authenticator
 from .circuits.shared import SharedCircuits
 from .providers import VLLM, Provider
@@ -52,19 +54,16 @@ def desk_of(gateway: Gateway, recent: Recent) -> Desk:
 
 def _configured(provider: Provider) -> Configured:
     host, port = provider.place
-    if not host:
-        return Configured(provider.name, provider.kind, None)
-    literal = f"[{host}]" if ":" in host else host
-    return Configured(provider.name, provider.kind, literal if port is None else f"{literal}:{port}")
+    return Configured(provider.name, provider.kind, written_authority(host, port) if host else None)
 
 
-def _written(value: str | int | float | bool | None) -> str:
+def _written(value: Shown) -> str:
     if value is None:
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _sharing(dispatcher: Dispatcher) -> Literal["own", "shared", "lost"]:
+def _sharing(dispatcher: Dispatcher) -> Sharing:
     store = dispatcher.circuits.store
     if not isinstance(store, SharedCircuits):
         return "own"
@@ -77,12 +76,12 @@ def _warnings(gateway: Gateway, base_http: bool) -> Iterator[Warned]:
         yield Warned(
             "lifespan",
             "no lifespan opened this gateway: it opened itself on the first request, and nobody will close it",
-            "app = FastAPI(lifespan=gateway.lifespan)",
+            WIRED,
         )
     if door.authenticator is None:
         yield Warned(
             "authentication",
-            "everybody who reaches this gateway may use it, unless the app around it asks who they are",
+            OPEN_TO_ALL,
             "Gateway(authenticate=bearer_tokens(...)), or OGW_BEARER_TOKENS; allow_anyone where that is meant",
         )
     if not gateway._providers:

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from ._assembly import asks_over_tls, endpoint_ssl_context
 from ._dispatch.admission import LEASE_EXTRA_S, Admission
@@ -27,6 +28,10 @@ from .transports.dial import Dialer
 from .transports.httpx import HTTPXTransport
 
 logger = logging.getLogger("ogw_asgi")
+
+OPEN_TO_ALL: Final = "everybody who reaches this gateway may use it, unless the app around it asks who they are"
+WIRED: Final = "app = FastAPI(lifespan=gateway.lifespan)"
+"""The line that wires a lifespan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +103,15 @@ def gateway_closed() -> RequestRejected:
 def warn_of_laziness() -> None:
     logger.warning(
         "opened_lazily: no lifespan opened this gateway, so it opened itself on the first request and nobody "
-        "will close it. Add: app = FastAPI(lifespan=gateway.lifespan)"
+        "will close it. Add: %s",
+        WIRED,
     )
 
 
 def warn_of_open_door() -> None:
     # A WARNING: without a set-up of logging it is the least that anybody sees.
     logger.warning(
-        "no_authentication: everybody who reaches this gateway may use it, unless the app around it asks who "
-        "they are. Set OGW_BEARER_TOKENS or authenticate=bearer_tokens(...), or, if that is meant, "
-        "authenticate=allow_anyone"
+        "no_authentication: %s. Set OGW_BEARER_TOKENS or authenticate=bearer_tokens(...), or, if that is meant, "
+        "authenticate=allow_anyone",
+        OPEN_TO_ALL,
     )

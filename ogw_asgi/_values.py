@@ -26,11 +26,16 @@ StreamBreak = Literal["error", "hold", "continue"]
 """What happens when a stream breaks after its first chunk (contract, section 5)."""
 
 
+def written_authority(host: str, port: int | None) -> str:
+    """Host and port as in a URL, where the address of IPv6 is in brackets."""
+    literal = f"[{host}]" if ":" in host else host
+    return literal if port is None else f"{literal}:{port}"
+
+
 def written_origin(scheme: str, host: str, port: int | None) -> str:
     """Scheme, host and port as they are written everywhere here, and compared: the default port is left out."""
-    literal = f"[{host}]" if ":" in host else host
     default = 443 if scheme == "https" else 80
-    return f"{scheme}://{literal}" + ("" if port in (None, default) else f":{port}")
+    return f"{scheme}://{written_authority(host, None if port == default else port)}"
 
 
 # --- what the caller asked for ------------------------------------------------------------------------------------

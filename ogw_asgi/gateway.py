@@ -19,14 +19,7 @@ from ._asgi.app import GatewayApp
 from ._asgi.door import Door
 from ._asgi.explain import GivenBody, GivenHeaders, explain
 from ._asgi.lifespan import serve_lifespan
-from ._assembly import (
-    by_name,
-    catalogue,
-    describe,
-    guards,
-    known_models,
-    listed,
-)
+from ._assembly import by_name, catalogue, describe, guards, known_models, listed
 from ._dispatch.account import Unheard
 from ._dispatch.aside import Aside
 from ._dispatch.clock import fine_clock, loop_id, this_loop
@@ -81,10 +74,10 @@ class Gateway:
             Without it, or while it cannot be reached, each worker knows its own.
         engine: `native` where httptools is installed (the extra `fast`), else `httpx2`, else `httpx` (`auto`); or one
             of the three by name. A provider with a `client=` of its own is asked through that client.
-        status: a page at `_status` that shows how the targets are doing, and `_status.json`.
+        status: a page at `_status` that shows how the targets are doing; for machines `_status.json`, `_status/events`.
         status_auth: who may look at it: a callable as for `authenticate`, which may be `allow_anyone`. Without it those
-            whom `authenticate` knows, by a token as the password of HTTP Basic, too; without that either, the machine
-            itself (`localhost`) alone.
+            whom `authenticate` knows, by a token as the password of HTTP Basic, too; without that, or where it is
+            `allow_anyone`, the machine itself (`localhost`) alone.
 
     Raises:
         ConfigurationError: for anything that cannot work, before the first request.
@@ -135,7 +128,7 @@ class Gateway:
             [provider.base_url for provider in self._providers.values() if provider.base_url],
         )
         self._sources: Mapping[str, str] = {}
-        """The settings that came from variables, and from which; for the check alone."""
+        """The settings that came from variables, and from which; for those to whom they are shown."""
         self._opened: Opened | None = None
         self._entries = 0
         self._closed = False

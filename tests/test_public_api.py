@@ -227,6 +227,18 @@ print(sorted(name for name in sys.modules if name.startswith("ogw_asgi.testing")
     assert loaded.strip() == "[]"
 
 
+@pytest.mark.contract("6.status.off")
+def test_a_gateway_without_a_status_page_loads_nothing_of_it() -> None:
+    loaded = run("""
+import ogw_asgi
+parts = ("ogw_asgi._status", "ogw_asgi._front", "ogw_asgi._asgi.status", "ogw_asgi._asgi.onlooker")
+for on in (False, True):
+    ogw_asgi.Gateway(providers=[ogw_asgi.OpenAI(api_key="k")], status=on)
+    print(any(name.startswith(parts) for name in sys.modules))
+""")
+    assert loaded.split() == ["False", "True"]
+
+
 def test_every_error_that_is_raised_on_purpose_has_one_root() -> None:
     assert issubclass(ogw_asgi.ConfigurationError, ogw_asgi.OGWError)
     assert issubclass(ogw_asgi.ConfigurationError, ValueError)

@@ -35,12 +35,12 @@ _NOT_STORED = [(b"cache-control", b"no-store")]
 class GatewayApp:
     """Routes one HTTP request; the lifespan and websockets are the business of whoever calls this.
 
-    `status`: the status page, where there is one.
+    `status`: the status page, where the gateway has been given one.
     """
 
-    def __init__(self, door: Door, status: StatusPage | None = None) -> None:
+    def __init__(self, door: Door) -> None:
         self.door = door
-        self.status = status
+        self.status: StatusPage | None = None
         self.completions = ChatCompletions(door)
         listing = [{"id": name, "object": "model", "created": 0, "owned_by": "ogw_asgi"} for name in door.models]
         self._models = json.dumps({"object": "list", "data": listing}, separators=(",", ":")).encode("ascii")

@@ -14,6 +14,7 @@ from .._effective import effective
 from .._environment.names import object_in, present, sources, unknown_names
 from .._environment.reading import read_environment
 from .._environment.values import Flaw
+from .._opening import OPEN_TO_ALL
 from ..exceptions import ConfigurationError
 from ..gateway import Gateway
 from ..providers import VLLM, Azure, Provider
@@ -35,7 +36,6 @@ from .rewriting import (
 
 _PRIVATE = (".internal", ".local", ".localhost", ".svc", ".cluster.local", ".lan", ".home.arpa", ".test", ".invalid")
 _SECRETS = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN", "VLLM_API_KEY", "OGW_BEARER_TOKENS")
-_OPEN_TO_ALL = "everybody who reaches this gateway may use it, unless the app around it asks who they are"
 _NEVER_ASKED = "can never be asked"
 _HEARD_OF = {
     "allowed_endpoints_unused": "allowed_endpoints",
@@ -75,7 +75,7 @@ def of_environment(environ: Mapping[str, str]) -> tuple[Report, Gateway]:
     _doubt(report, gateway, lines, env)
     refused = {flaw.variable for flaw in flaws}
     if "OGW_BEARER_TOKENS" in refused:  # nobody may use what does not start
-        report.warnings = [one for one in report.warnings if one.says != _OPEN_TO_ALL]
+        report.warnings = [one for one in report.warnings if one.says != OPEN_TO_ALL]
     if "OGW_VLLM_ALLOWED_ENDPOINTS" in refused:
         report.warnings = [one for one in report.warnings if not one.says.startswith(_NEVER_ASKED)]
     report.settings = effective(gateway, refused=refused)
@@ -211,7 +211,7 @@ def _doubt(report: Report, gateway: Gateway, lines: Collection[str], env: Mappin
 def _doubtful(gateway: Gateway, lines: Collection[str], env: Mapping[str, str] | None) -> Iterator[Problem]:
     if gateway.app.door.authenticator is None:
         mend = in_code("authenticate") if env is None else export("OGW_BEARER_TOKENS")
-        yield Problem("authenticate", _OPEN_TO_ALL, mend)
+        yield Problem("authenticate", OPEN_TO_ALL, mend)
     for line in lines:
         word = line.partition(":")[0].partition(" ")[0]
         says = line.partition(": ")[2] or line

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from .._dispatch.clock import clock_s
 from .._effective import address_shown
-from .._values import Sealed
+from .._values import Sealed, written_authority
 from ..circuits.redis import RedisLink, RedisPlace
 from ..circuits.shared import PATIENCE_S
 from ..gateway import Gateway
@@ -89,9 +89,8 @@ async def _problem(setting: str, place: RedisPlace, cause: str) -> Problem:
 
 
 async def _of_tls(setting: str, place: RedisPlace, where: str) -> Problem:
-    host = f"[{place.host}]" if ":" in place.host else place.host
     context = ssl.create_default_context()
-    detail = await why_not_trusted(f"https://{host}:{place.port}", context, LIMIT_S)
+    detail = await why_not_trusted(f"https://{written_authority(place.host, place.port)}", context, LIMIT_S)
     if detail is not None and "not TLS" in detail:
         says = f"TLS: {detail}; redis:// instead of rediss://?"
         return Problem(setting, says, _line(setting, replace(place, tls=False)))

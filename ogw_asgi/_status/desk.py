@@ -6,18 +6,18 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Final, Literal
+from typing import Final
 
 from .._dispatch.clock import clock_s
 from .._dispatch.dispatcher import Dispatcher
 from .._rules.circuit import Circuit
 from ..circuits.base import Key
 from .health import Stands, health, stands
+from .kinds import KINDS
 from .recent import (
     ANSWERS,
     ENDS,
     FIRST_CHUNKS,
-    KINDS,
     MOST_TARGETS,
     OWN,
     REASONS,
@@ -25,7 +25,7 @@ from .recent import (
     Recent,
     Seen,
 )
-from .snapshot import Counts, Failover, Line, Overhead, Requests, ShownSetting, Snapshot, Tile, Warned
+from .snapshot import Counts, Failover, Overhead, Requests, Sharing, ShownSetting, Snapshot, Tile, Warned
 from .windows import ONE_MINUTE, SLOT_S, percentile_s, percentiles, slot_of
 
 FRESH_S: Final = 1.0
@@ -60,7 +60,7 @@ class House:
     providers: Sequence[Configured]
     settings: Callable[[], Sequence[ShownSetting]]
     warnings: Callable[[bool], Sequence[Warned]]
-    sharing: Callable[[Dispatcher], Literal["own", "shared", "lost"]]
+    sharing: Callable[[Dispatcher], Sharing]
 
 
 class Desk:
@@ -80,7 +80,7 @@ class Desk:
         """The latest, which is no older than a second. Raises RequestRejected where the gateway has been closed."""
         dispatcher = await self._house.open()
         now_s = self._recent.now_s()
-        if self._latest is None or not 0 <= now_s - self._made_s < FRESH_S:
+        if self._latest is None or now_s - self._made_s >= FRESH_S:
             # Stores look into their memory for this, and wait for nobody: no second viewer can come in between.
             circuits = await dispatcher.circuits.store.known((), clock_s())
             self._latest = self._made(circuits, dispatcher, now_s)
@@ -106,7 +106,7 @@ class Desk:
             targets=tuple(self._tiles(circuits, now_s, clock_s())),
             failovers=tuple(_failovers(recent, now_s)),
             running=tuple(running),
-            recent=tuple(_latest_first(recent)),
+            recent=tuple(reversed(recent.ended)),
             overhead=_overhead(recent, now_s),
             settings=self._settings,
             warnings=tuple(self._house.warnings(self._base_http)),
@@ -224,7 +224,3 @@ def _failovers(recent: Recent, now_s: float) -> Iterator[Failover]:
 def _overhead(recent: Recent, now_s: float) -> Overhead:
     sums = recent.requests.sums(slot_of(now_s))
     return Overhead(percentiles(sums[slice(*OWN)]), percentiles(sums[slice(*UPSTREAM)]))
-
-
-def _latest_first(recent: Recent) -> Iterator[Line]:
-    return reversed(recent.ended)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from .._rules.circuit import CLOSED, Circuit, anchored
-from .snapshot import Health
+from .snapshot import CircuitOf, Health, Phase
 
-_WORSE = {"closed": 0, "half_open": 1, "open": 2}
+_WORSE: Final[Mapping[Phase, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Stands(NamedTuple):
     """As in Tile."""
 
-    circuit: Literal["closed", "open", "half_open"] = "closed"
-    circuit_of: Literal["origin", "model"] | None = None
+    circuit: Phase = "closed"
+    circuit_of: CircuitOf | None = None
     probe_in_s: float | None = None
     cooling_s: float | None = None
 
 
 def stands(origin: Circuit | None, model: Circuit | None, now_s: float) -> Stands:
     """Of a target's two circuits; None: there is none, which is as good as closed."""
-    two = {"origin": anchored(origin or CLOSED, now_s), "model": anchored(model or CLOSED, now_s)}
+    two: dict[CircuitOf, Circuit] = {
+        "origin": anchored(origin or CLOSED, now_s),
+        "model": anchored(model or CLOSED, now_s),
+    }
     of, worse = max(two.items(), key=lambda one: (_WORSE[one[1].phase], one[1].since_s + one[1].open_s))
     cooling_s = max(one.cooling_until_s for one in two.values()) - now_s
     return Stands(
         worse.phase,
-        None if worse.phase == "closed" else "origin" if of == "origin" else "model",
+        None if worse.phase == "closed" else of,
         max(0.0, worse.since_s + worse.open_s - now_s) if worse.phase == "open" else None,
         cooling_s if cooling_s > 0 else None,
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
 from . import words
 from .bars import axis, legend, patterns, rows
 from .keys import Keys
 from .markup import Markup, tag, together
 from .scale import Scale
-from .snapshot import Snapshot
+from .snapshot import Health, Snapshot
 from .tables import failovers, settings
 from .tiles import icon, tile
-from .verdict import Verdict, verdict
+from .verdict import Level, Verdict, verdict
+
+_SIGNS: Final[Mapping[Level, Health]] = {"ok": "ok", "warn": "failing", "bad": "open", "idle": "idle"}
 
 
 @cache
@@ -81,9 +85,7 @@ def _section(name: str, title: str, *children: Markup | str | None) -> Markup:
 
 
 def _verdict(snapshot: Snapshot, found: Verdict, keys: list[str]) -> Markup:
-    sign = {"ok": "ok", "warn": "failing", "bad": "open", "idle": "idle"}[found.level]
-    said = tag("bdi", found.says, ".")
-    headline = tag("h2", icon(sign), tag("span", said, class_="says"), id="verdict-title")
+    headline = tag("h2", icon(_SIGNS[found.level]), tag("bdi", found.says, "."), id="verdict-title")
     listed = None
     if len(found.troubled) > 1:
         items = (
@@ -121,7 +123,6 @@ def _warnings(snapshot: Snapshot) -> Markup | None:
 
 def _strip(snapshot: Snapshot) -> Markup:
     asked = snapshot.requests
-    judged = asked.ok + asked.exhausted + asked.broken
     late = together(
         words.number(asked.after_failover),
         tag("small", f" {words.percent(asked.after_failover, asked.ok)}", class_="quiet") if asked.ok else None,
@@ -129,7 +130,7 @@ def _strip(snapshot: Snapshot) -> Markup:
     vital = (
         ("in flight", words.number(snapshot.in_flight), None),
         ("requests/s", f"{asked.per_second:.1f}", None),
-        ("answered", words.percent(asked.ok, judged) if judged else "none", None),
+        ("answered", words.percent(asked.ok, asked.judged) if asked.judged else "none", None),
         ("after failover", late, None),
         ("exhausted", words.number(asked.exhausted), "alarming" if asked.exhausted else None),
         ("broken off", words.number(asked.broken), "alarming" if asked.broken else None),
@@ -159,9 +160,7 @@ def _strip(snapshot: Snapshot) -> Markup:
 
 
 def _meanings() -> Markup:
-    terms = (
-        (word, means) for told in (words.HEALTH.items(), ((w, m) for w, _, m in words.COUNTED)) for word, means in told
-    )
+    terms = (*words.HEALTH.items(), *((word, means) for word, _, means in words.COUNTED))
     entries = (tag("div", tag("dt", word), tag("dd", means)) for word, means in terms)
     return tag("details", tag("summary", "What the words mean"), tag("dl", *entries, class_="meanings"), id="meanings")
 
@@ -199,9 +198,9 @@ def _overhead(snapshot: Snapshot) -> list[Markup]:
 
 def _provenance(snapshot: Snapshot) -> Markup:
     at = tag("time", words.clock(snapshot.at_s), " UTC", datetime=words.moment(snapshot.at_s))
-    said = f" This is what process {snapshot.process} sees; other workers have pages of their own."
+    said = f"This is what process {snapshot.process} sees; other workers have pages of their own."
     number = f" Snapshot {words.number(snapshot.number)} of "
-    return tag("p", said.strip(), number, at, ".", class_="provenance quiet")
+    return tag("p", said, number, at, ".", class_="provenance quiet")
 
 
 def _footer() -> Markup:

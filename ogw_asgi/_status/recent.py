@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from .._values import written_authority
 from ..telemetry import _genai
 from ..telemetry.events import (
     AttemptEnded,
@@ -24,6 +25,7 @@ from ..telemetry.events import (
     RequestStarted,
     StreamContinued,
 )
+from .kinds import FAILED, KINDS, kind_of
 from .snapshot import End, LastError, Line, Segment
 from .windows import BUCKETS, Window, bucket_of, slot_of
 
@@ -33,9 +35,8 @@ MOST_RECENT: Final = 50
 MOST_SEGMENTS: Final = 32
 MOST_EDGES: Final = 400
 
-KINDS: Final = ("ok", "rate_limited", "server_error", "timeout", "refused", "other", "unfinished")
-"""The fields of Counts, which come first in a target's window; then its first chunks, then its whole answers."""
 FIRST_CHUNKS: Final = (len(KINDS), len(KINDS) + BUCKETS)
+"""In a target's window KINDS come first, then its first chunks, then its whole answers."""
 ANSWERS: Final = (FIRST_CHUNKS[1], FIRST_CHUNKS[1] + BUCKETS)
 
 ENDS: Final = ("ok", "refused", "failed", "broken", "left", "rejected", "after_failover", "came_in")
@@ -48,24 +49,8 @@ REASONS: Final = tuple(sorted({*_genai.ERROR_TYPES, *_genai.ERROR_TYPES.values()
     _genai.OTHER,
 )
 
-_FAILED: Final = frozenset({"rate_limited", "server_error", "timeout", "other"})
 
-_FAULTS_OF_REQUESTS: Final = frozenset(
-    {
-        "bad_request",
-        "content_filter",
-        "context_length",
-        "denied",
-        "diverged",
-        "loop_detected",
-        "request_too_large",
-        "unservable",
-        "unsupported_parameter",
-    }
-)
-
-
-class Key(NamedTuple):
+class TargetKey(NamedTuple):
     """`model`: None of all the endpoints that callers name, which are `named`."""
 
     provider: str
@@ -78,7 +63,7 @@ class Seen:
     """Of one target. `streaming`: so many of those in flight have had a first chunk. `answered`: some attempt has
     succeeded, so its model is no mere word of a caller."""
 
-    key: Key
+    key: TargetKey
     kind: str
     window: Window = field(default_factory=lambda: Window(ANSWERS[1]))
     where: str | None = None
@@ -154,7 +139,7 @@ class Recent:
 
     Attributes:
         opened: the last that was told of the gateway; began_s: when it was opened first.
-        targets: by key, each moved to the end when it is asked.
+        targets: by key, in the order in which they were asked first.
         running: by serial, in the order of their coming. ended: the last fifty, the latest last.
         requests: the window of ENDS, and of two durations.
         edges: by the providers from and to.
@@ -165,7 +150,7 @@ class Recent:
         self.wall_s = wall_s
         self.began_s = clock_s()
         self.opened: GatewayOpened | None = None
-        self.targets: OrderedDict[Key, Seen] = OrderedDict()
+        self.targets: dict[TargetKey, Seen] = {}
         self.running: OrderedDict[int, Running] = OrderedDict()
         self.ended: deque[Line] = deque(maxlen=MOST_RECENT)
         self.requests = Window(UPSTREAM[1])
@@ -237,14 +222,15 @@ class Recent:
             return
         now_s = self._clock_s()
         attempt.end_s, attempt.end, attempt.label = now_s, event.end, event.attempt.label
-        target, slot, kind = attempt.target, slot_of(now_s), self._kind(event)
+        target, slot = attempt.target, slot_of(now_s)
+        kind = kind_of(event, known=self._knows(event.attempt.model))
         attempt.let_go()
         target.window.add(KINDS.index(kind), slot)
         if kind == "ok":
             target.answered, target.failed_last = True, False
             if event.first_chunk_s is None and event.sent:
                 target.window.add(ANSWERS[0] + bucket_of(event.duration_s), slot)
-        elif kind in _FAILED:
+        elif kind in FAILED:
             target.failed_last, target.erred_s = True, now_s
             target.last_error = LastError(_genai.error_type(event) or "", _genai.outcome(event), 0.0)
 
@@ -275,15 +261,14 @@ class Recent:
         return None if running is None else running.attempts.get(number)
 
     def _target(self, event: AttemptStarted) -> Seen:
-        key = Key(event.provider, None if event.named else event.model, event.named)
+        key = TargetKey(event.provider, None if event.named else event.model, event.named)
         target = self.targets.get(key)
         if target is None:
             if len(self.targets) >= MOST_TARGETS:
                 self._forget(min(self.targets.values(), key=self._worth))
             target = self.targets[key] = Seen(key, event.kind)
             if not event.named and event.host is not None:
-                target.where = f"[{event.host}]" if ":" in event.host else event.host
-                target.where += "" if event.port is None else f":{event.port}"
+                target.where = written_authority(event.host, event.port)
         return target
 
     def _worth(self, one: Seen) -> tuple[bool, bool, bool, float]:
@@ -296,23 +281,6 @@ class Recent:
         del self.targets[one.key]
         # Its attempts hold it for as long as their requests run, which callers can make long; a window is what is big.
         one.window = self._nobodys
-
-    def _kind(self, event: AttemptEnded) -> str:
-        """Of KINDS."""
-        if event.end in ("complete", "left", "cancelled"):
-            return "ok" if event.end == "complete" else "unfinished"
-        if event.impatient:  # no caller makes a target look ill by a limit of a millisecond
-            return "unfinished"
-        outcome, status = event.attempt.outcome, event.attempt.status
-        if event.end == "broken":
-            return "timeout" if _genai.broken_type(event.cause) == "timeout" else "other"
-        if outcome in _FAULTS_OF_REQUESTS or (outcome == "model_not_found" and not self._knows(event.attempt.model)):
-            return "refused"
-        if outcome == "timeout":
-            return "timeout"
-        if status == 429:
-            return "rate_limited"
-        return "server_error" if status is not None and status >= 500 else "other"
 
     def _knows(self, model: str) -> bool:
         return self.opened is not None and model in self.opened.models
@@ -327,7 +295,7 @@ class Recent:
                 return
             edge = self.edges[before, after] = Edge()
         edge.total += 1
-        edge.window.add(_REASON.get(reason, len(REASONS) - 1), slot_of(self._clock_s()))
+        edge.window.add(_REASON[reason], slot_of(self._clock_s()))
 
 
 _REJECTED: Final = ENDS.index("rejected")

@@ -10,17 +10,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 Health = Literal["ok", "recovering", "failing", "cooling", "open", "probing", "silent", "idle"]
-"""From the best but one to the worst but one: `idle` has not been asked for five minutes; `silent` has, and has
-neither answered nor failed: whoever asked waits, or did not wait for it; `recovering` has failed in the last minute,
-and answers again, be it with a stream that still runs; `failing` failed the last time; `cooling` has asked not to be
-asked for a while, and `open` is not asked, its breaker says, but after all the others; `probing` is half open: the
-request that is on its way decides, or the next one."""
+"""`idle` has not been asked for five minutes; `silent` has, and has neither answered nor failed: whoever asked waits,
+or did not wait for it; `recovering` has failed in the last minute, and answers again, be it with a stream that still
+runs; `failing` failed the last time; `cooling` has asked not to be asked for a while, and `open` is not asked, its
+breaker says, but after all the others; `probing` is half open: the request that is on its way decides, or the next."""
+
+Phase = Literal["closed", "open", "half_open"]
+"""Of a circuit."""
+
+CircuitOf = Literal["origin", "model"]
+"""What a circuit is of: the server, or the model there."""
 
 End = Literal["running", "complete", "failed", "broken", "left", "cancelled"]
 """`running`, or as in AttemptEnded."""
 
 Outcome = Literal["running", "ok", "refused", "failed", "broken", "left"]
 """`running`, or as in RequestEnded."""
+
+Sharing = Literal["own", "shared", "lost"]
+"""Breakers are this process's `own`, `shared` with others, or should be and are not (`lost`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +100,8 @@ class Tile:
     named: bool = False
     where: str | None = None
     health: Health = "idle"
-    circuit: Literal["closed", "open", "half_open"] = "closed"
-    circuit_of: Literal["origin", "model"] | None = None
+    circuit: Phase = "closed"
+    circuit_of: CircuitOf | None = None
     probe_in_s: float | None = None
     cooling_s: float | None = None
     in_flight: int = 0
@@ -172,6 +180,16 @@ class Requests:
     per_second: float
     """That came in, lately."""
 
+    @property
+    def unanswered(self) -> int:
+        """What callers notice."""
+        return self.exhausted + self.broken
+
+    @property
+    def judged(self) -> int:
+        """Those that a provider was to answer: neither refused nor left."""
+        return self.ok + self.unanswered
+
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
@@ -206,7 +224,6 @@ class Snapshot:
     Attributes:
         at_s: Unix time.
         number: counts the snapshots of this process.
-        sharing: breakers are this process's `own`, `shared` with others, or should be and are not (`lost`).
         targets: in the order of the settings.
         running: the longest first, at most ten; `in_flight` counts all.
         recent: those that ended, the latest first, at most fifty.
@@ -220,7 +237,7 @@ class Snapshot:
     loop: str
     uptime_s: float
     in_flight: int
-    sharing: Literal["own", "shared", "lost"]
+    sharing: Sharing
     requests: Requests
     targets: tuple[Tile, ...]
     failovers: tuple[Failover, ...]

@@ -59,7 +59,7 @@ def _since_start(told: tuple[Failover, ...]) -> Markup:
     )
     heads = ("from, to", "five minutes", "reasons", "since the start")
     head = tag("tr", *(tag("th", one, scope="col") for one in heads))
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="list")
+    table = tag("table", tag("thead", head), tag("tbody", *rows))
     summary = tag("summary", "All reasons, and since the start")
     return tag("details", summary, in_region(table, "Failovers with all reasons"), id="failovers-all")
 
@@ -77,6 +77,6 @@ def settings(snapshot: Snapshot) -> Markup:
         )
         for one in snapshot.settings
     )
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="list")
+    table = tag("table", tag("thead", head), tag("tbody", *rows))
     summary = tag("summary", f"{words.many(len(snapshot.settings), 'setting')}, each with where it comes from")
     return tag("details", summary, in_region(table, "Settings"), id="settings-all")

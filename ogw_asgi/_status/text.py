@@ -105,11 +105,10 @@ def _head(snapshot: Snapshot) -> Iterator[str]:
 
 def _strip(snapshot: Snapshot) -> Iterator[str]:
     asked = snapshot.requests
-    judged = asked.ok + asked.exhausted + asked.broken
     late = f" ({words.percent(asked.after_failover, asked.ok)})" if asked.ok else ""
     yield (
         f"in flight {words.number(snapshot.in_flight)}, requests/s {asked.per_second:.1f}, "
-        f"answered {words.percent(asked.ok, judged) if judged else 'none'}, "
+        f"answered {words.percent(asked.ok, asked.judged) if asked.judged else 'none'}, "
         f"after failover {words.number(asked.after_failover)}{late}, exhausted {words.number(asked.exhausted)}, "
         f"broken off {words.number(asked.broken)}"
     )
@@ -127,7 +126,7 @@ def _tile(one: Tile) -> Iterator[str]:
     yield f"  {one.kind} at {one.where or 'no fixed address'}; in flight {words.number(one.in_flight)}"
     yield f"  circuit {words.circuit(one)}"
     if one.cooling_s is not None:
-        yield f"  cooling: asked last for another {words.countdown(one.cooling_s)}"
+        yield f"  cooling: last in line for another {words.countdown(one.cooling_s)}"
     yield f"  1 min {words.counts(one.one_minute)}"
     yield f"  5 min {words.counts(one.five_minutes)}"
     yield f"  first chunk {words.percentiles(one.first_chunk)}"
@@ -205,9 +204,7 @@ def _request(line: Line, scale: Scale) -> Iterator[str]:
 def _bar(line: Line, scale: Scale) -> str:
     drawn = ["."] * _BAR
     for one in line.segments:
-        begin, end = (
-            round(scale.at(ms) / 100 * _BAR) for ms in (one.start_ms, one.start_ms + one.duration_ms)
-        )  # fmt: skip
+        begin, end = (round(scale.at(ms) / 100 * _BAR) for ms in (one.start_ms, one.start_ms + one.duration_ms))
         begin = min(begin, _BAR - 1)
         for place in range(begin, max(end, begin + 1)):
             drawn[place] = _FILLS[fill(one)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Final
 
 from . import words
 from .markup import Markup, tag, together
-from .snapshot import Counts, Tile
+from .snapshot import Counts, Health, Percentiles, Tile
 
-ICONS: Final = {
+ICONS: Final[Mapping[Health, str]] = {
     "ok": "M3 8.5l3.2 3.2L13 5",
     "recovering": "M3 11l4-4 2.5 2.5L13 5M9.5 5H13v3.5",
     "failing": "M8 2.5v7M8 12.2v1.3",
@@ -23,7 +23,7 @@ ICONS: Final = {
 """Paths in a square of 16; every one has its own shape, so that colour tells nothing alone."""
 
 
-def icon(health: str) -> Markup:
+def icon(health: Health) -> Markup:
     return tag(
         "svg", tag("path", d=ICONS[health]), class_="icon", viewBox="0 0 16 16", width=16, height=16, aria_hidden="true"
     )
@@ -31,13 +31,13 @@ def icon(health: str) -> Markup:
 
 def tile(one: Tile, key: str) -> Markup:
     facts = [
-        _fact("circuit", words.circuit(one), "wide"),
-        _fact("cooling", f"asked last for another {words.countdown(one.cooling_s)}", "wide")
+        _fact("circuit", words.circuit(one)),
+        _fact("cooling", f"last in line for another {words.countdown(one.cooling_s)}")
         if one.cooling_s is not None
         else None,
-        _fact("last error", words.last_error(one), "wide"),
-        _fact("first chunk", *_pace(one, "first_chunk")) if one.first_chunk or not one.answer else None,
-        _fact("answers", *_pace(one, "answer")) if one.answer else None,
+        _fact("last error", words.last_error(one)),
+        _fact("first chunk", _pace(one.first_chunk)) if one.first_chunk or not one.answer else None,
+        _fact("answers", _pace(one.answer)) if one.answer else None,
         _fact("in flight", words.number(one.in_flight)),
     ]
     model = (
@@ -67,22 +67,20 @@ def tile(one: Tile, key: str) -> Markup:
     )
 
 
-def _fact(term: str, said: Markup | str, how: str | None = None) -> Markup:
-    return tag("div", tag("dt", term), tag("dd", said), class_=how)
+def _fact(term: str, said: str) -> Markup:
+    return tag("div", tag("dt", term), tag("dd", said))
 
 
-def _pace(one: Tile, which: str) -> tuple[Markup | str, str]:
-    told = one.first_chunk if which == "first_chunk" else one.answer
+def _pace(told: Percentiles | None) -> str:
     if told is None:
-        return "none in five minutes", "wide"
-    said = together(
+        return words.percentiles(told)
+    return together(
         tag("span", "p50 ", class_="quiet"),
         tag("b", words.duration(told.p50_s)),
         tag("span", " p95 ", class_="quiet"),
         tag("b", words.duration(told.p95_s)),
         tag("span", f" of {words.number(told.count)}", class_="quiet"),
     )
-    return said, "wide"
 
 
 def _counts(one: Tile) -> Markup:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from . import words
-from .snapshot import Requests, Snapshot, Tile
+from .snapshot import Health, Requests, Snapshot, Tile
 
-DOWN: Final = ("open", "probing")
-ANSWERING: Final = ("ok", "recovering")
-TROUBLED: Final = (*DOWN, "failing", "cooling")
+DOWN: Final[tuple[Health, ...]] = ("open", "probing")
+ANSWERING: Final[tuple[Health, ...]] = ("ok", "recovering")
+TROUBLED: Final[tuple[Health, ...]] = (*DOWN, "failing", "cooling")
+
+Level = Literal["ok", "warn", "bad", "idle"]
 
 _IDLE: Final = "not asked for five minutes"
 _SILENT: Final = "asked, and silent so far"
@@ -20,7 +22,7 @@ _SILENT: Final = "asked, and silent so far"
 class Verdict:
     """`troubled`: the targets that cannot be counted on, as places in `targets`, the worst first."""
 
-    level: Literal["ok", "warn", "bad", "idle"]
+    level: Level
     says: str
     callers: str
     title: str
@@ -33,11 +35,10 @@ def verdict(snapshot: Snapshot) -> Verdict:
     judged = _judged(snapshot.targets)
     targets = tuple(snapshot.targets[place] for place in judged)
     troubled = tuple(place for health in TROUBLED for place in judged if snapshot.targets[place].health == health)
-    unanswered = requests.exhausted + requests.broken
-    level: Literal["ok", "warn", "bad", "idle"]
+    level: Level
     if troubled:
-        level = "bad" if unanswered or len(troubled) == len(targets) else "warn"
-    elif unanswered or (snapshot.targets and not targets):
+        level = "bad" if requests.unanswered or len(troubled) == len(targets) else "warn"
+    elif requests.unanswered or (snapshot.targets and not targets):
         level = "warn"
     else:
         level = "ok" if any(tile.health in ANSWERING for tile in targets) else "idle"
@@ -84,8 +85,7 @@ def _says(snapshot: Snapshot, targets: tuple[Tile, ...], troubled: tuple[int, ..
 
 
 def _callers(requests: Requests) -> str:
-    unanswered = requests.exhausted + requests.broken
-    judged = requests.ok + unanswered
+    unanswered, judged = requests.unanswered, requests.judged
     if not requests.ended:
         return "No request has ended in the last five minutes."
     if not judged:
@@ -111,9 +111,9 @@ def _callers(requests: Requests) -> str:
 
 def _title(targets: tuple[Tile, ...]) -> str:
     told = []
-    for words_for, healths in (("down", DOWN), ("failing", ("failing",)), ("cooling", ("cooling",))):
+    for word, healths in (("down", DOWN), ("failing", ("failing",)), ("cooling", ("cooling",))):
         if count := sum(tile.health in healths for tile in targets):
-            told.append(f"{count} {words_for}")
+            told.append(f"{count} {word}")
     found = {tile.health for tile in targets}
     calm = "ok" if found.intersection(ANSWERING) else "silent" if "silent" in found else "idle"
     return f"{', '.join(told) or calm} - ogw_asgi"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import ceil
 from typing import Final
 
-from .snapshot import Counts, Line, Percentiles, Segment, Snapshot, Tile
+from .snapshot import Counts, End, Health, Line, Percentiles, Segment, Sharing, Snapshot, Tile
 
 COUNTED: Final = (
     ("ok", "ok", "ended well"),
@@ -19,13 +20,13 @@ COUNTED: Final = (
 )
 """The word, the field of Counts, what it means."""
 
-SHARING: Final = {
+SHARING: Final[Mapping[Sharing, str]] = {
     "own": "this process's own",
     "shared": "shared with other workers",
     "lost": "lost: should be shared, and is not now",
 }
 
-HEALTH: Final = {
+HEALTH: Final[Mapping[Health, str]] = {
     "ok": "answers",
     "recovering": "has failed in the last minute, and answers again",
     "failing": "failed the last time",
@@ -36,7 +37,7 @@ HEALTH: Final = {
     "idle": "has not been asked for five minutes",
 }
 
-ENDS: Final = {
+ENDS: Final[Mapping[End, str]] = {
     "complete": "complete",
     "failed": "failed",
     "broken": "broken off",
@@ -64,11 +65,10 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    for size, unit, below, smaller in ((86_400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if whole >= size:
-            rest = whole % size // below
-            return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
-    raise AssertionError
+    units = ((86_400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s"))
+    size, unit, below, smaller = next(one for one in units if whole >= one[0])
+    rest = whole % size // below
+    return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
 
 
 def round_time(ms: float) -> str:
@@ -157,7 +157,7 @@ def condition(tile: Tile) -> str:
         return f"probing: {_decides(tile)}"
     if tile.health == "cooling":
         return (
-            f"cooling down: asked last for another {countdown(tile.cooling_s)}"
+            f"cooling down: last in line for another {countdown(tile.cooling_s)}"
             if tile.cooling_s is not None
             else "cooling down"
         )

@@ -10,6 +10,7 @@ import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException
 
 from ogw_asgi import ConfigurationError, Gateway, GatewayMiddleware, Limits, OpenAI, allow_anyone, bearer_tokens
+from ogw_asgi._effective import effective
 from ogw_asgi._status.as_json import render_json
 from ogw_asgi._status.page import render_parts
 from ogw_asgi._status.snapshot import Snapshot
@@ -345,6 +346,12 @@ def test_who_may_look_at_nothing_is_no_setting() -> None:
             gateway_with(**settings)
         assert str(refused.value).startswith(named)
         assert TOKEN not in str(refused.value)
+
+
+def test_the_pages_own_sink_is_nobodys_setting() -> None:
+    shown = {setting.name: (setting.value, setting.source) for setting in effective(gateway_with())}
+    assert shown["status"] == ("on: this machine alone", "code")
+    assert shown["sinks"] == ("none", "default")
 
 
 ENVIRON = {"OPENAI_API_KEY": "k"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import anyio
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -15,7 +17,7 @@ from starlette.responses import Response
 
 from ogw_asgi import Gateway, RequestRejected, Timeouts
 from ogw_asgi._asgi import status
-from ogw_asgi._asgi.status import LONGEST_UNSEEN_S, VIEWERS
+from ogw_asgi._asgi.status import LONGEST_S, LONGEST_UNSEEN_S, VIEWERS
 from ogw_asgi._status.as_json import render_json
 from ogw_asgi._status.page import render_parts
 from ogw_asgi._status.snapshot import Snapshot
@@ -222,6 +224,28 @@ async def test_where_nobody_sees_the_server_stopping_a_stream_is_short_and_whoev
         await anyio.sleep(1)
         async with viewing(world.gateway, headers={"last-event-id": last}) as viewer:
             assert int((await viewer.event())["id"]) == int(last) + 1
+
+
+@pytest.mark.contract("6.status.stops")
+@on_a_mock_clock
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_where_the_server_is_seen_a_stream_is_long_and_ends_when_the_server_stops(number: int) -> None:
+    server = uvicorn.Server(uvicorn.Config("none"))
+    before = signal.signal(number, server.handle_exit)
+    try:
+        async with looking() as world:
+            began_s = anyio.current_time()
+            async with viewing(world.gateway) as viewer:
+                await viewer.rest()
+            assert anyio.current_time() - began_s == pytest.approx(LONGEST_S, abs=0.5)
+            async with viewing(world.gateway) as viewer:
+                await viewer.event()
+                began_s = anyio.current_time()
+                server.should_exit = True
+                assert {*await viewer.rest()} <= {": nothing new"}
+                assert anyio.current_time() - began_s < 1
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.contract("6.status.followers")

@@ -205,6 +205,10 @@ def test_a_browser_that_does_not_say_so_says_its_origin(said: Mapping[str, str],
     assert is_of_another_site(headers) is expected
 
 
+def test_a_host_is_the_same_in_capitals() -> None:
+    assert not is_of_another_site(header_values([(b"host", b"LocalHost:8000"), (b"origin", b"http://localhost:8000")]))
+
+
 def test_of_two_words_on_the_site_the_worse_one_counts() -> None:
     headers = header_values([(b"sec-fetch-site", b"none"), (b"sec-fetch-site", b"cross-site")])
     assert is_of_another_site(headers)
@@ -418,6 +422,30 @@ async def test_a_refusal_of_ones_own_is_an_answer() -> None:
     async with looking(status_auth=later) as world:
         refused = await world.client.get("/_status", headers=basic(TOKEN))
         assert (refused.status_code, code(refused), refused.headers["retry-after"]) == (429, "not_now", "3")
+
+
+@pytest.mark.contract("6.status.who")
+async def test_status_auth_is_shown_the_password_as_it_came_first_and_the_gateways_authenticator_as_a_token() -> None:
+    for where, expected in (("status_auth", ["Basic", "Bearer"]), ("authenticate", ["Bearer", "Basic"])):
+        asked: list[str] = []
+
+        def nobody(connection: HTTPConnection, asked: list[str] = asked) -> None:
+            asked.append(connection.headers["authorization"].partition(" ")[0])
+
+        async with looking(**{where: nobody}) as world:  # type: ignore[arg-type]
+            assert (await world.client.get("/_status", headers=basic(TOKEN))).status_code == 401
+        assert asked == expected
+
+
+@pytest.mark.parametrize(("status", "expected"), [(401, 200), (403, 403), (503, 503)])
+async def test_a_refusal_of_the_one_form_is_final_unless_it_says_that_it_is_unknown(status: int, expected: int) -> None:
+    def by_name_alone(connection: HTTPConnection) -> Principal | None:
+        if connection.headers["authorization"].startswith("Bearer"):
+            raise RequestRejected(status, "Not so.", code="not_so")
+        return Principal("ada")
+
+    async with looking(authenticate=by_name_alone) as world:
+        assert (await world.client.get("/_status", headers=basic(TOKEN))).status_code == expected
 
 
 async def test_over_a_socket_that_has_no_peer_nobody_is_of_this_machine() -> None:

@@ -26,7 +26,7 @@ AT_S: Final = 1_796_040_000.0
 SETTINGS: Final = (
     ShownSetting("path", "/v1", "default"),
     ShownSetting("default_sequence", "openai, azure, vllm", "OGW_DEFAULT_SEQUENCE"),
-    ShownSetting("timeouts.first_chunk_s", "8", "OGW_FIRST_CHUNK_TIMEOUT_MS"),
+    ShownSetting("timeouts.first_chunk_s", "8", "OGW_TIMEOUT_MS"),
     ShownSetting("timeouts.connect_s", "2", "default"),
     ShownSetting("breaker.failures", "5", "code"),
     ShownSetting("breaker.open_s", "15", "code"),

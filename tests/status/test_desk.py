@@ -17,7 +17,8 @@ from ogw_asgi._status.desk import Desk
 from ogw_asgi._status.recent import MOST_RECENT, MOST_TARGETS, Recent
 from ogw_asgi._status.snapshot import Counts, Snapshot, Tile
 from ogw_asgi._status.verdict import verdict
-from ogw_asgi.testing import chat, error, hang, stream
+from ogw_asgi.telemetry.events import AttemptStarted, RequestEnded, RequestStarted
+from ogw_asgi.testing import asgi_client, chat, error, hang, stream
 from tests.asgi.hosts import QUESTION, STREAMED
 from tests.canaries import found_in
 from tests.telemetry.scenes import BREAKS, STALLS, World, busy, world
@@ -115,6 +116,12 @@ async def test_answers_in_one_piece_are_told_apart_from_first_chunks() -> None:
         assert tile.answer is not None
         assert tile.answer.count == 1
         assert [spark is not None for spark in tile.sparkline] == [False] * 23 + [True]
+        await one.world.ask()
+        assert (await one.tile("openai")).sparkline[-1] is not None
+    async with watched(scripts={"openai": stream(["a"])}) as one:
+        await one.world.ask(STREAMED)
+        tile = await one.tile("openai")
+        assert [spark is not None for spark in tile.sparkline] == [False] * 23 + [True], "both are in it"
 
 
 FAILURES: list[tuple[Any, Counts, str]] = [
@@ -184,7 +191,13 @@ async def test_a_target_that_asks_for_patience_says_for_how_long() -> None:
         await one.world.ask()
         (edge,) = (await one.look()).failovers
         assert edge.reasons == (("rate_limited", 1), ("cooling_down", 1))
-        assert (await one.look()).requests.after_failover == 2
+        await one.world.ask()
+        found = await one.look()
+        assert found.requests.after_failover == 3
+        (edge,) = found.failovers
+        assert edge.reasons == (("cooling_down", 2), ("rate_limited", 1)), "the most frequent first"
+        (edge,) = (await one.look(later_s=300)).failovers
+        assert (edge.count, edge.total, edge.reasons) == (0, 3, ())
 
 
 async def test_it_recovers_first_and_is_well_a_minute_later_and_forgotten_after_five() -> None:
@@ -193,7 +206,9 @@ async def test_it_recovers_first_and_is_well_a_minute_later_and_forgotten_after_
         assert (await one.tile("openai")).health == "failing"
         await one.world.ask()
         assert (await one.tile("openai")).health == "recovering"
-        one.clock.now_s += 60
+        one.clock.now_s = 1058
+        assert (await one.tile("openai")).one_minute == Counts(ok=1, server_error=1)
+        one.clock.now_s += 3
         tile = await one.tile("openai")
         assert (tile.health, tile.one_minute.total, tile.five_minutes) == ("ok", 0, Counts(ok=1, server_error=1))
         one.clock.now_s += 240
@@ -215,12 +230,79 @@ async def test_what_is_under_way_is_told_while_it_is() -> None:
             assert [(part.end, part.duration_ms) for part in line.segments] == [("failed", 0), ("running", 2000)]
             assert (found.in_flight, [tile.in_flight for tile in found.targets]) == (1, [0, 1])
             assert (found.targets[1].health, found.recent) == ("silent", ())
+            assert found.requests.left == 0
             group.cancel_scope.cancel()
         await one.world.ended.wait()
         found = await one.look()
         assert (found.in_flight, found.running) == (0, ())
         assert [(line.outcome, line.segments[1].end) for line in found.recent] == [("left", "left")]
         assert (found.targets[1].health, found.targets[1].five_minutes) == ("silent", Counts(unfinished=1))
+        assert (found.requests.left, found.requests.ended) == (1, 1)
+
+
+async def test_of_many_under_way_the_ten_longest_are_shown_and_all_are_counted() -> None:
+    recent = Recent(Clock(), lambda: WALL_S)
+    async with Gateway(providers=[OpenAI(api_key="k")], authenticate=allow_anyone, sinks=[recent]) as gateway:
+        for serial in range(12):
+            recent.on_event(RequestStarted(str(serial), serial, "m", True, None, ("openai",), {}))
+        found = await desk_of(gateway, recent).look()
+    assert [line.request_id for line in found.running] == [str(serial) for serial in range(10)]
+    assert found.in_flight == 12
+
+
+async def test_tiles_are_in_the_order_of_the_settings_and_of_their_models_and_callers_endpoints_come_last() -> None:
+    recent = Recent(Clock(), lambda: WALL_S)
+    vllm = VLLM(endpoint="http://127.0.0.1:1", allowed_endpoints=["http://127.0.0.1:2"])
+    async with Gateway(providers=[OpenAI(api_key="k"), vllm], authenticate=allow_anyone, sinks=[recent]) as gateway:
+        recent.on_event(RequestStarted("id", 1, "m", True, None, ("vllm", "openai"), {}))
+        asked = [("vllm", "x", True), ("vllm", "b", False), ("openai", "m", False), ("vllm", "a", False)]
+        for number, (provider, model, named) in enumerate(asked, 1):
+            started = AttemptStarted("id", 1, number, provider, provider, model, "first", "h", 1, False, named)
+            recent.on_event(started)
+        found = await desk_of(gateway, recent).look()
+    assert [(tile.provider, tile.model, tile.named) for tile in found.targets] == [
+        ("openai", "m", False),
+        ("vllm", "a", False),
+        ("vllm", "b", False),
+        ("vllm", None, True),
+    ]
+
+
+async def test_a_server_that_cannot_be_reached_is_open_for_every_model_asked_or_not() -> None:
+    gone = OpenAI(api_key="k", base_url="http://127.0.0.1:1/v1")
+    recent, unasked = Recent(Clock(), lambda: WALL_S), Recent(Clock(), lambda: WALL_S)
+    gateway = Gateway(providers=[gone], breaker=Breaker(failures=1), authenticate=allow_anyone, sinks=[recent])
+    async with gateway, asgi_client(gateway) as client:
+        assert (await client.post("/chat/completions", json=QUESTION)).status_code == 502
+        for told in (recent, unasked):
+            (tile,) = (await desk_of(gateway, told).look()).targets
+            assert (tile.health, tile.circuit, tile.circuit_of) == ("open", "open", "origin")
+            assert tile.probe_in_s is not None
+
+
+async def test_of_endpoints_that_callers_name_nothing_is_said_of_circuits() -> None:
+    recent = Recent(Clock(), lambda: WALL_S)
+    vllm = VLLM(endpoint="http://127.0.0.1:1", allowed_endpoints=["http://127.0.0.1:2"])
+    gateway = Gateway(providers=[vllm], breaker=Breaker(failures=1), authenticate=allow_anyone, sinks=[recent])
+    async with gateway, asgi_client(gateway) as client:
+        await client.post("/chat/completions", json=QUESTION)
+        recent.on_event(RequestStarted("id", -1, "m", True, None, ("vllm",), {}))
+        recent.on_event(AttemptStarted("id", -1, 1, "vllm", "vllm", "m", "first", "127.0.0.1", 2, False, True))
+        own, named = (await desk_of(gateway, recent).look()).targets
+        assert (own.named, own.circuit) == (False, "open")
+        assert (named.named, named.circuit, named.circuit_of, named.health) == (True, "closed", None, "silent")
+
+
+async def test_the_gateways_own_time_is_told_apart_from_the_providers() -> None:
+    recent = Recent(Clock(), lambda: WALL_S)
+    async with Gateway(providers=[OpenAI(api_key="k")], authenticate=allow_anyone, sinks=[recent]) as gateway:
+        recent.on_event(RequestStarted("id", 1, "m", True, None, ("openai",), {}))
+        recent.on_event(RequestEnded("id", 1, "m", "ok", 201, "openai", (), 1000, True, None, overhead_s=0.01))
+        found = (await desk_of(gateway, recent).look()).overhead
+    assert found.own is not None
+    assert found.upstream is not None
+    assert found.own.p50_s == pytest.approx(0.01, rel=0.1)
+    assert found.upstream.p50_s == pytest.approx(0.99, rel=0.1)
 
 
 async def test_who_is_refused_at_the_door_counts_as_that_alone() -> None:
@@ -234,8 +316,31 @@ async def test_who_is_refused_at_the_door_counts_as_that_alone() -> None:
 async def test_when_everybody_fails_that_is_counted() -> None:
     async with watched(scripts={"openai": error(500), "vllm": error(500)}) as one:
         await one.world.ask()
-        found = await one.look()
-        assert (found.requests.exhausted, found.requests.ok, found.requests.ended) == (1, 0, 1)
+        found = (await one.look()).requests
+        assert (found.exhausted, found.ok, found.ended, found.after_failover) == (1, 0, 1, 0)
+
+
+@pytest.mark.parametrize(("script", "field"), [(error(400), "refused"), (BREAKS, "broken")])
+async def test_how_a_request_ended_is_counted_for_what_it_is(script: Any, field: str) -> None:
+    async with watched(scripts={"openai": script}) as one:
+        await one.world.ask(STREAMED)
+        found = (await one.look()).requests
+        counts = {name: getattr(found, name) for name in ("ok", "exhausted", "broken", "refused", "left", "rejected")}
+        assert {name: count for name, count in counts.items() if count} == {field: 1}
+        assert found.ended == 1
+
+
+async def test_how_many_come_in_is_told_of_the_last_seconds_and_at_first_of_the_first() -> None:
+    async with watched(scripts={"openai": chat()}) as one:
+        for _ in range(2):
+            await one.world.ask()
+        assert (await one.look(later_s=0)).requests.per_second == 2.0
+        assert (await one.look(later_s=4)).requests.per_second == 0.5
+        one.clock.now_s = 1100
+        for _ in range(6):
+            await one.world.ask()
+        assert (await one.look(later_s=2)).requests.per_second == 6 / 12
+        assert (await one.look(later_s=13)).requests.per_second == 0
 
 
 async def test_a_stream_that_another_one_goes_on_with_is_a_failover() -> None:
@@ -276,6 +381,7 @@ async def test_viewers_share_one_snapshot_for_a_second() -> None:
         one.clock.now_s += 0.01
         second = await one.desk.look()
         assert (first.number, second.number) == (1, 2)
+        assert second.settings is first.settings, "which cannot change"
 
 
 async def test_models_that_callers_think_of_push_out_no_target_that_answers() -> None:
@@ -352,6 +458,7 @@ async def test_the_gateway_itself_is_told_without_its_secrets() -> None:
         settings = {setting.name: (setting.value, setting.source) for setting in found.settings}
         assert settings["providers.openai.api_key"] == ("***", "code")
         assert settings["timeouts.total_s"] == ("none", "default")
+        assert settings["timeouts.first_chunk_s"] == (f"{Timeouts().first_chunk_s:g}", "default")
         assert found_in(str(asdict(found))) is None
 
 
@@ -361,41 +468,3 @@ async def test_a_closed_gateway_has_nothing_to_show() -> None:
         with pytest.raises(RequestRejected) as refused:
             await one.look()
         assert refused.value.code == "gateway_closed"
-
-
-async def warned(gateway: Gateway, *, base_http: bool = False) -> list[str]:
-    desk = desk_of(gateway, Recent(Clock(), lambda: WALL_S))
-    desk.note_surroundings(base_http)
-    desk.note_surroundings(False)
-    found = (await desk.look()).warnings
-    assert all(one.says and one.mend for one in found)
-    return [one.name for one in found]
-
-
-async def test_what_an_operator_should_know_is_said() -> None:
-    well: dict[str, Any] = {"providers": [OpenAI(api_key="k")], "authenticate": allow_anyone}
-    async with Gateway(**well) as gateway:
-        assert await warned(gateway) == []
-        assert await warned(gateway, base_http=True) == ["middleware"]
-    lazy = Gateway(**well)
-    assert await warned(lazy) == ["lifespan"]
-    await lazy.aclose()
-    async with lazy:
-        assert await warned(lazy) == []
-    async with Gateway() as gateway:
-        assert await warned(gateway) == ["authentication", "providers"]
-    backup = VLLM(name="backup", endpoint="http://10.0.0.1:8000")
-    async with Gateway(providers=[OpenAI(api_key="k"), backup], authenticate=allow_anyone) as gateway:
-        assert await warned(gateway) == ["failover_sequence"]
-    async with Gateway(providers=[VLLM()], authenticate=allow_anyone) as gateway:
-        assert await warned(gateway) == ["allowed_endpoints"]
-
-
-async def test_one_of_several_processes_should_share_what_it_finds_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Gateway(providers=[OpenAI(api_key="k")], authenticate=allow_anyone) as gateway:
-        for count, expected in (("1", []), ("", []), ("many", []), ("4", ["workers"])):
-            monkeypatch.setenv("WEB_CONCURRENCY", count)
-            assert await warned(gateway) == expected
-    shared = Gateway(providers=[OpenAI(api_key="k")], authenticate=allow_anyone, redis_url="redis://127.0.0.1:1")
-    async with shared:
-        assert await warned(shared) == []

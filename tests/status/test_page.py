@@ -248,6 +248,12 @@ def test_a_breaker_that_nobody_probes_just_now_waits_for_the_next_request() -> N
     assert condition(asked) == "probing: a request on its way decides"
 
 
+def test_those_in_trouble_are_named_the_worst_first() -> None:
+    healths: tuple[Health, ...] = ("cooling", "failing", "ok", "probing", "open", "recovering")
+    found = verdict(replace(ALL_WELL, targets=tuple(tile(health, health) for health in healths)))
+    assert [healths[place] for place in found.troubled] == ["open", "probing", "failing", "cooling"]
+
+
 @pytest.mark.parametrize(
     ("requests", "says"),
     [

@@ -81,6 +81,9 @@ def test_a_percentile_is_that_of_the_durations_themselves(durations: list[float]
 
 def test_of_nothing_there_are_no_percentiles() -> None:
     assert percentiles([0] * BUCKETS) is None
-    found = percentiles([0, 3, 0])
+
+
+def test_half_of_all_are_below_the_one_and_a_twentieth_above_the_other() -> None:
+    found = percentiles([0, 12, 7, 1])
     assert found is not None
-    assert (found.count, found.p50_s, found.p95_s) == (3, middle_s(1), middle_s(1))
+    assert (found.count, found.p50_s, found.p95_s) == (20, middle_s(1), middle_s(2))
