@@ -12,12 +12,13 @@ _WORSE: Final[Mapping[Phase, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Stands(NamedTuple):
-    """As in Tile."""
+    """As in Tile. `answers`: it is half open, and the last probe was good."""
 
     circuit: Phase = "closed"
     circuit_of: CircuitOf | None = None
     probe_in_s: float | None = None
     cooling_s: float | None = None
+    answers: bool = False
 
 
 def stands(origin: Circuit | None, model: Circuit | None, now_s: float) -> Stands:
@@ -33,6 +34,7 @@ def stands(origin: Circuit | None, model: Circuit | None, now_s: float) -> Stand
         None if worse.phase == "closed" else of,
         max(0.0, worse.since_s + worse.open_s - now_s) if worse.phase == "open" else None,
         cooling_s if cooling_s > 0 else None,
+        worse.phase == "half_open" and worse.recovered > 0,
     )
 
 
@@ -42,7 +44,7 @@ def health(found: Stands, *, failed_last: bool, failed_lately: bool, asked: bool
     if found.circuit == "open":
         return "open"
     if found.circuit == "half_open":
-        return "probing"
+        return "recovering" if found.answers else "probing"
     if found.cooling_s is not None:
         return "cooling"
     if not asked:

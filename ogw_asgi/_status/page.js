@@ -80,10 +80,10 @@
     document.title = main.querySelector("[data-title]").dataset.title;
   };
 
-  const say = (connected) => {
-    if (connected) link.textContent = "live";
+  const say = (how) => {
+    if (how) link.textContent = how;
     else if (!lost) link.textContent = `not connected since ${new Date(heard).toISOString().slice(11, 19)} UTC`;
-    lost = !connected;
+    lost = !how;
     document.body.classList.toggle("lost", lost);
   };
 
@@ -100,9 +100,27 @@
   const expect = () => {
     clearTimeout(silent);
     silent = setTimeout(() => {
-      say(false);
+      say("");
       connect();
     }, 10000);
+  };
+
+  // Where there is no stream to be had, as when as many follow as may, there is still the page.
+  const fetched = async (instead) => {
+    let page = null;
+    try {
+      const answer = await fetch("_status", { headers: { accept: "text/html" } });
+      if (answer.ok) page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    } catch {
+      // The same as an answer that is none.
+    }
+    if (events !== instead) return;
+    if (page) {
+      heard = Date.now();
+      expect();
+      show(page.getElementById("main").innerHTML);
+    }
+    say(page ? "live every 5 s" : "");
   };
 
   const connect = () => {
@@ -113,7 +131,7 @@
     mine.addEventListener("open", () => {
       clearTimeout(doubt);
       doubt = 0;
-      say(true);
+      say("live");
     });
     mine.addEventListener("snapshot", (event) => {
       heard = Date.now();
@@ -125,10 +143,10 @@
       // By itself it comes again after a lost connection, but not after an answer that is no stream. The server ends every
       // stream after a while, and that one comes again is no news.
       if (mine.readyState === EventSource.CLOSED) {
-        say(false);
         again = setTimeout(connect, 5000);
+        fetched(mine);
       } else if (!doubt) {
-        doubt = setTimeout(() => say(false), 3000);
+        doubt = setTimeout(() => say(""), 3000);
       }
     });
   };

@@ -188,7 +188,7 @@ def _requests(snapshot: Snapshot, keys: Keys) -> Markup:
 
 
 def _overhead(snapshot: Snapshot) -> list[Markup]:
-    told = (("ogw_asgi's own", snapshot.overhead.own), ("spent on providers", snapshot.overhead.upstream))
+    told = (("ogw_asgi's own", snapshot.overhead.own), ("providers, and callers who read", snapshot.overhead.upstream))
     entries = (tag("div", tag("dt", term), tag("dd", words.percentiles(times))) for term, times in told)
     said = [tag("dl", *entries, class_="overhead")]
     if (share := words.share_of_own(snapshot)) is not None:

@@ -153,7 +153,7 @@ def _failovers(snapshot: Snapshot) -> Iterator[str]:
 
 def _overhead(snapshot: Snapshot) -> Iterator[str]:
     yield f"ogw_asgi's own: {words.percentiles(snapshot.overhead.own)}"
-    yield f"spent on providers: {words.percentiles(snapshot.overhead.upstream)}"
+    yield f"providers, and callers who read: {words.percentiles(snapshot.overhead.upstream)}"
     if (share := words.share_of_own(snapshot)) is not None:
         yield f"of the median request, {share} is ogw_asgi's"
 

@@ -14,6 +14,7 @@ from anyio.abc import ByteStream
 class UnixStream(ByteStream):
     def __init__(self, connected: socket.socket) -> None:
         self._socket: Final = connected
+        self._closed = False
 
     @classmethod
     async def connect(cls, path: str) -> UnixStream:
@@ -36,7 +37,7 @@ class UnixStream(ByteStream):
             except BlockingIOError:
                 await anyio.wait_readable(self._socket)
             except OSError as error:
-                raise anyio.BrokenResourceError from error
+                raise self._failure from error
             else:
                 if not data:
                     raise anyio.EndOfStream
@@ -51,12 +52,20 @@ class UnixStream(ByteStream):
             except BlockingIOError:
                 await anyio.wait_writable(self._socket)
             except OSError as error:
-                raise anyio.BrokenResourceError from error
+                raise self._failure from error
 
     async def send_eof(self) -> None:
-        self._socket.shutdown(socket.SHUT_WR)
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise self._failure from error
+
+    @property
+    def _failure(self) -> Exception:
+        return anyio.ClosedResourceError() if self._closed else anyio.BrokenResourceError()
 
     async def aclose(self) -> None:
+        self._closed = True
         anyio.notify_closing(self._socket)
         self._socket.close()
         await anyio.lowlevel.checkpoint()

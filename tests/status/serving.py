@@ -29,6 +29,8 @@ class Server(ThreadingHTTPServer):
         self.streams: queue.Queue[queue.Queue[bytes | None]] = queue.Queue()
         self.ended: queue.Queue[None] = queue.Queue()
         self.status = 200
+        self.full = False
+        """As many follow as may: it serves the page, and no stream."""
         self.url = f"http://127.0.0.1:{self.server_port}/v1/_status"
 
 
@@ -39,9 +41,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        if self.path == "/v1/_status":
+        if self.path == "/v1/_status" and self.server.status == 200:
             self._answer(self.server.page, "text/html; charset=utf-8")
-        elif self.path == "/v1/_status/events?as=html" and self.server.status == 200:
+        elif self.path == "/v1/_status/events?as=html" and self.server.status == 200 and not self.server.full:
             self._stream()
         else:
             self.send_error(503)

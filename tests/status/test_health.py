@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,8 @@ HALF = Circuit(phase="half_open", seen_s=95, since_s=80, open_s=10)
         (HALF, opened(-5), Stands("open", "model", 0.0)),
         (HALF, CLOSED, Stands("half_open", "origin")),
         (CLOSED, HALF, Stands("half_open", "model")),
+        (replace(HALF, recovered=1), CLOSED, Stands("half_open", "origin", answers=True)),
+        (replace(HALF, recovered=1), opened(1), Stands("open", "model", 1.0)),
         (Circuit(seen_s=90, cooling_until_s=103), None, Stands(cooling_s=3.0)),
         (Circuit(seen_s=90, cooling_until_s=103), Circuit(seen_s=90, cooling_until_s=120), Stands(cooling_s=20.0)),
         (Circuit(seen_s=90, cooling_until_s=100), None, Stands()),
@@ -62,6 +65,7 @@ WELL = {"failed_last": False, "failed_lately": False, "asked": True, "answered":
         (Stands(cooling_s=1), WELL | {"asked": False}, "cooling"),
         (Stands("open", "origin", 3.0, 1), WELL, "open"),
         (Stands("open", "origin", 0.0), WELL | {"asked": False}, "open"),
+        (Stands("half_open", "model", answers=True), WELL, "recovering"),
         (Stands("half_open", "model", None, 1), WELL | {"failed_last": True}, "probing"),
     ],
 )

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from playwright.async_api import expect
 
-from ogw_asgi._status.page import render_parts
+from ogw_asgi._status.page import render_page, render_parts
 from tests.status.browser import Chromium, Seen, chromium, needs_chromium
 from tests.status.examples import ALL_WELL, OUTAGE
-from tests.status.serving import Server, frame, served
+from tests.status.serving import NONCE, Server, frame, served
 
 __all__ = ["chromium"]
 pytestmark = needs_chromium
@@ -124,6 +124,26 @@ def test_a_lost_connection_is_told_and_comes_back(chromium: Chromium) -> None:
         assert await link.is_visible()
         server.status = 200
         # An answer that is no stream closes it, and it is opened again after five seconds.
+        while server.streams.empty():
+            await seen.page.clock.run_for(1000)
+        await expect(seen.page.locator("#link")).to_have_text("live")
+
+    with served(ALL_WELL) as server:
+        chromium.run(look, complaints=True)
+
+
+def test_where_as_many_follow_as_may_the_page_is_fetched_instead(chromium: Chromium) -> None:
+    async def look(seen: Seen) -> None:
+        await seen.page.clock.install()
+        frames = await opened(seen, server)
+        server.full, server.page = True, render_page(LATER, NONCE)
+        frames.put(None)
+        await expect(seen.page.locator("#link")).to_have_text("live every 5 s")
+        await expect(seen.page).to_have_title("1 down - ogw_asgi")
+        server.page = render_page(replace(LATER, in_flight=77), NONCE)
+        while await seen.page.locator(".vital dd").first.inner_text() != "77":
+            await seen.page.clock.run_for(1000)
+        server.full = False
         while server.streams.empty():
             await seen.page.clock.run_for(1000)
         await expect(seen.page.locator("#link")).to_have_text("live")
