@@ -140,7 +140,7 @@ class Recent:
     Attributes:
         opened: the last that was told of the gateway; began_s: when it was opened first.
         targets: by key, in the order in which they were asked first.
-        running: by serial, in the order of their coming. ended: the last fifty, the latest last.
+        running: by serial, in the order of their coming.
         requests: the window of ENDS, and of two durations.
         edges: by the providers from and to.
     """
@@ -152,7 +152,8 @@ class Recent:
         self.opened: GatewayOpened | None = None
         self.targets: dict[TargetKey, Seen] = {}
         self.running: OrderedDict[int, Running] = OrderedDict()
-        self.ended: deque[Line] = deque(maxlen=MOST_RECENT)
+        self._ended: deque[tuple[Running, float, RequestEnded]] = deque(maxlen=MOST_RECENT)
+        """And when. Lines are made of them when somebody looks: most requests are seen by nobody."""
         self.requests = Window(UPSTREAM[1])
         self.edges: dict[tuple[str, str], Edge] = {}
         self._nobodys = Window(ANSWERS[1])
@@ -175,6 +176,11 @@ class Recent:
 
     def now_s(self) -> float:
         return self._clock_s()
+
+    @property
+    def ended(self) -> list[Line]:
+        """The last fifty, the latest last."""
+        return [running.line(now_s, event) for running, now_s, event in self._ended]
 
     # --- one for each event ---
 
@@ -225,7 +231,7 @@ class Recent:
         target, slot = attempt.target, slot_of(now_s)
         kind = kind_of(event, known=self._knows(event.attempt.model))
         attempt.let_go()
-        target.window.add(KINDS.index(kind), slot)
+        target.window.add(_KIND[kind], slot)
         if kind == "ok":
             target.answered, target.failed_last = True, False
             if event.first_chunk_s is None and event.sent:
@@ -246,13 +252,13 @@ class Recent:
             return
         now_s = self._clock_s()
         slot = slot_of(now_s)
-        self.requests.add(ENDS.index(event.outcome), slot)
+        self.requests.add(_END[event.outcome], slot)
         if event.outcome == "ok" and running.failed_over:
             self.requests.add(_AFTER_FAILOVER, slot)
         if event.overhead_s is not None:
             self.requests.add(OWN[0] + bucket_of(event.overhead_s), slot)
             self.requests.add(UPSTREAM[0] + bucket_of(event.duration_ms / 1000 - event.overhead_s), slot)
-        self.ended.append(running.line(now_s, event))
+        self._ended.append((running, now_s, event))
 
     # --- what they are noted in ---
 
@@ -301,6 +307,8 @@ class Recent:
 _REJECTED: Final = ENDS.index("rejected")
 _AFTER_FAILOVER: Final = ENDS.index("after_failover")
 _CAME_IN: Final = ENDS.index("came_in")
+_END: Final = {end: index for index, end in enumerate(ENDS)}
+_KIND: Final = {kind: index for index, kind in enumerate(KINDS)}
 _REASON: Final = {reason: index for index, reason in enumerate(REASONS)}
 
 

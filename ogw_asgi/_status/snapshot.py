@@ -12,8 +12,9 @@ from typing import Literal
 Health = Literal["ok", "recovering", "failing", "cooling", "open", "probing", "silent", "idle"]
 """`idle` has not been asked for five minutes; `silent` has, and has neither answered nor failed: whoever asked waits,
 or did not wait for it; `recovering` has failed in the last minute, and answers again, be it with a stream that still
-runs or a good probe; `failing` failed the last time; `cooling` has asked not to be asked for a while, and `open` is not asked, its
-breaker says, but after all the others; `probing` is half open: the request that is on its way decides, or the next."""
+runs or a good probe; `failing` failed the last time; `cooling` has asked not to be asked for a while, and `open` is not
+asked, its breaker says, but after all the others; `probing` is half open: the request that is on its way decides, or
+the next."""
 
 Phase = Literal["closed", "open", "half_open"]
 """Of a circuit."""
@@ -193,8 +194,8 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """Of requests of the last five minutes: what was the gateway's own, and all the rest: waiting for providers, and for
-    callers to read."""
+    """Of requests of the last five minutes: what was the gateway's own, and all the rest, which is waiting for
+    providers, and for callers to read."""
 
     own: Percentiles | None
     upstream: Percentiles | None

@@ -36,7 +36,8 @@ class Window:
         self._latest = 0
 
     def add(self, index: int, slot: int) -> None:
-        self._turn(slot)
+        if slot != self._latest:  # as it mostly is not: this is called for every event
+            self._turn(slot)
         self._cells[(self._latest % SLOTS) * self._width + index] += 1
         self._sums[index] += 1
 
