@@ -31,6 +31,8 @@ class Server(ThreadingHTTPServer):
         self.status = 200
         self.full = False
         """As many follow as may: it serves the page, and no stream."""
+        self.instead = b""
+        """What a host in front of the gateway answers everything with, well."""
         self.url = f"http://127.0.0.1:{self.server_port}/v1/_status"
 
 
@@ -41,7 +43,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        if self.path == "/v1/_status" and self.server.status == 200:
+        if self.server.instead:
+            self._answer(self.server.instead, "text/html")
+        elif self.path == "/v1/_status" and self.server.status == 200:
             self._answer(self.server.page, "text/html; charset=utf-8")
         elif self.path == "/v1/_status/events?as=html" and self.server.status == 200 and not self.server.full:
             self._stream()
