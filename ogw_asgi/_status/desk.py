@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, product
 from typing import Final
 
 from .._dispatch.clock import clock_s
@@ -32,6 +32,7 @@ FRESH_S: Final = 1.0
 
 MOST_SHOWN_RUNNING: Final = 10
 _SPARKS: Final = 24
+_MOST_KEYS: Final = 1000
 _LATELY: Final = 3
 """Slots, of which the last has only begun: how many requests come in is told from these."""
 
@@ -82,10 +83,16 @@ class Desk:
         now_s = self._recent.now_s()
         if self._latest is None or now_s - self._made_s >= FRESH_S:
             # Stores look into their memory for this, and wait for nobody: no second viewer can come in between.
-            circuits = await dispatcher.circuits.store.known((), clock_s())
+            circuits = await dispatcher.circuits.store.known(self._keys(), clock_s())
             self._latest = self._made(circuits, dispatcher, now_s)
             self._made_s = now_s
         return self._latest
+
+    def _keys(self) -> list[Key]:
+        """Of what settings name: of targets that nobody here has asked, too, another worker may have told."""
+        models = () if self._recent.opened is None else self._recent.opened.models
+        names = [one.name for one in self._house.providers]
+        return [*((name,) for name in names), *islice(product(names, models), _MOST_KEYS)]
 
     def _made(self, circuits: Mapping[Key, Circuit], dispatcher: Dispatcher, now_s: float) -> Snapshot:
         recent, opened = self._recent, self._recent.opened

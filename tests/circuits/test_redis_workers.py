@@ -47,6 +47,21 @@ async def test_who_asks_what_a_worker_would_do_hears_what_others_have_told_it(se
         assert (two.calls, two.changes) == (0, [])
 
 
+async def test_a_workers_page_shows_what_others_have_told_it_of_a_target_that_it_has_not_asked(
+    server: RedisServer,
+) -> None:
+    shown = {"status": True, "models": ["some-model"]}
+    async with worker(server.url, error(500), **shown) as one, worker(server.url, chat("from a"), **shown) as two:
+        assert await one.ask() == "b"
+        assert await two.ask("b") == "b"  # and has heard of a by the way
+        status = two.world.gateway.app.status
+        assert status is not None
+        snapshot = await status._desk.look()
+        found = [(one.provider, one.model, one.health) for one in snapshot.targets]
+        assert found == [("a", "some-model", "open"), ("b", "some-model", "ok")]
+        assert (two.calls, two.changes) == (0, [])
+
+
 async def test_a_cooldown_holds_for_all_workers(server: RedisServer) -> None:
     async with worker(server.url, LIMITED) as one, worker(server.url, chat("from a")) as two:
         assert [await one.ask(), await two.ask()] == ["b", "b"]
