@@ -109,7 +109,10 @@
   const fetched = async (instead) => {
     let html = null;
     try {
-      const answer = await fetch("_status", { headers: { accept: "text/html" } });
+      const asked = new AbortController();
+      // Sooner than the next try, which does not wait for this one, nor hear of it any more.
+      setTimeout(() => asked.abort(), 4000);
+      const answer = await fetch("_status", { headers: { accept: "text/html" }, signal: asked.signal });
       const page = answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
       // A host may send whoever has to sign in anew to a page of its own, which is none of ours.
       if (page?.querySelector("#main [data-title]")) html = page.getElementById("main").innerHTML;

@@ -171,6 +171,23 @@ def test_while_the_page_is_fetched_it_is_not_said_to_be_lost(chromium: Chromium)
         chromium.run(look, complaints=True)
 
 
+def test_a_page_that_is_fetched_and_does_not_come_is_told(chromium: Chromium) -> None:
+    async def look(seen: Seen) -> None:
+        await seen.page.clock.install()
+        frames = await opened(seen, server)
+        server.full = True
+        frames.put(None)
+        await expect(seen.page.locator("#link")).to_have_text("live every 5 s")
+        server.answers.clear()
+        async with seen.page.expect_request(server.url):
+            await seen.page.clock.run_for(5000)
+        await seen.page.clock.run_for(4000)
+        await expect(seen.page.locator("#link")).to_contain_text("not connected since ")
+
+    with served(ALL_WELL) as server:
+        chromium.run(look, complaints=True)
+
+
 @pytest.mark.parametrize("page", [b"<p>Sign in", b'<main id="main">Sign in</main>'])
 def test_a_page_of_the_hosts_that_comes_instead_is_not_shown_as_ours(chromium: Chromium, page: bytes) -> None:
     async def look(seen: Seen) -> None:
