@@ -89,7 +89,13 @@ class StatusPage:
         self.shown_to = self._onlookers.shown_to
         self._still_open = still_open
         self._rendered = _Rendered()
-        self.viewers = 0
+        self._followed: Dispatcher | None = None
+        self._followers: set[anyio.Event] = set()
+
+    @property
+    def viewers(self) -> int:
+        """So many follow the events."""
+        return len(self._followers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         headers = header_values(scope["headers"])
@@ -147,13 +153,16 @@ class StatusPage:
             reply.begin_events(careful)
             await reply.end_stream()
             return
+        if dispatcher is not self._followed:
+            # Those of one that was closed are about to leave, and those of a loop that is gone never will.
+            self._followed, self._followers = dispatcher, set()
         if self.viewers >= VIEWERS:
             raise _too_many()
-        self.viewers += 1
+        followers, over = self._followers, anyio.Event()
+        followers.add(over)
         try:
             async with line_to(receive, reply) as line:
                 line.watch()
-                over = anyio.Event()
                 line.spawn(partial(self._see_out, over, stopping, dispatcher, line))
                 reply.begin_events(careful)
                 await reply.events(_RETRY)
@@ -171,7 +180,7 @@ class StatusPage:
                         await over.wait()
                 await reply.end_stream()
         finally:
-            self.viewers -= 1
+            followers.discard(over)
 
     async def _see_out(self, over: anyio.Event, stopping: Stopping, dispatcher: Dispatcher, line: Line) -> None:
         """Beside a stream: says when it is over, and ends it where nobody takes what it is about to say."""

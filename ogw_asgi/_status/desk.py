@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, product
 from typing import Final
 
 from .._dispatch.clock import clock_s
@@ -32,6 +32,7 @@ FRESH_S: Final = 1.0
 
 MOST_SHOWN_RUNNING: Final = 10
 _SPARKS: Final = 24
+_MOST_KEYS: Final = 1000
 _LATELY: Final = 3
 """Slots, of which the last has only begun: how many requests come in is told from these."""
 
@@ -79,13 +80,26 @@ class Desk:
     async def look(self) -> Snapshot:
         """The latest, which is no older than a second. Raises RequestRejected where the gateway has been closed."""
         dispatcher = await self._house.open()
-        now_s = self._recent.now_s()
-        if self._latest is None or now_s - self._made_s >= FRESH_S:
-            # Stores look into their memory for this, and wait for nobody: no second viewer can come in between.
-            circuits = await dispatcher.circuits.store.known((), clock_s())
-            self._latest = self._made(circuits, dispatcher, now_s)
-            self._made_s = now_s
+        if self._is_old():
+            store = dispatcher.circuits.store
+            # Where it is shared, only who asks hears what others say, and whether anybody is there to say it; requests
+            # may not have asked for long. This waits no longer than one of them would; a second viewer may be first.
+            await store.read((), clock_s())
+            if self._is_old():
+                circuits = await store.known(self._keys(), clock_s())  # which waits for nobody
+                self._made_s = self._recent.now_s()
+                self._latest = self._made(circuits, dispatcher, self._made_s)
+        assert self._latest is not None
         return self._latest
+
+    def _is_old(self) -> bool:
+        return self._latest is None or self._recent.now_s() - self._made_s >= FRESH_S
+
+    def _keys(self) -> list[Key]:
+        """Of what settings name: of targets that nobody here has asked, too, another worker may have told."""
+        models = () if self._recent.opened is None else self._recent.opened.models
+        names = [one.name for one in self._house.providers]
+        return [*((name,) for name in names), *islice(product(names, models), _MOST_KEYS)]
 
     def _made(self, circuits: Mapping[Key, Circuit], dispatcher: Dispatcher, now_s: float) -> Snapshot:
         recent, opened = self._recent, self._recent.opened

@@ -107,20 +107,25 @@
 
   // Where there is no stream to be had, as when as many follow as may, there is still the page.
   const fetched = async (instead) => {
-    let page = null;
+    let html = null;
     try {
-      const answer = await fetch("_status", { headers: { accept: "text/html" } });
-      if (answer.ok) page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const asked = new AbortController();
+      // Sooner than the next try, which does not wait for this one, nor hear of it any more.
+      setTimeout(() => asked.abort(), 4000);
+      const answer = await fetch("_status", { headers: { accept: "text/html" }, signal: asked.signal });
+      const page = answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+      // A host may send whoever has to sign in anew to a page of its own, which is none of ours.
+      if (page?.querySelector("#main [data-title]")) html = page.getElementById("main").innerHTML;
     } catch {
       // The same as an answer that is none.
     }
     if (events !== instead) return;
-    if (page) {
+    if (html !== null) {
       heard = Date.now();
       expect();
-      show(page.getElementById("main").innerHTML);
+      show(html);
     }
-    say(page ? "live every 5 s" : "");
+    say(html === null ? "" : "live every 5 s");
   };
 
   const connect = () => {
@@ -143,6 +148,7 @@
       // By itself it comes again after a lost connection, but not after an answer that is no stream. The server ends every
       // stream after a while, and that one comes again is no news.
       if (mine.readyState === EventSource.CLOSED) {
+        clearTimeout(doubt);
         again = setTimeout(connect, 5000);
         fetched(mine);
       } else if (!doubt) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from typing import Any
@@ -15,7 +16,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ogw_asgi import Gateway, RequestRejected, Timeouts
+from ogw_asgi import Gateway, OpenAI, RequestRejected, Timeouts
 from ogw_asgi._asgi import status
 from ogw_asgi._asgi.status import LONGEST_S, LONGEST_UNSEEN_S, VIEWERS
 from ogw_asgi._status.as_json import render_json
@@ -157,6 +158,35 @@ async def follow(gateway: Gateway, *, task_status: Any) -> None:
         await viewer.event()
         task_status.started()
         await anyio.sleep_forever()
+
+
+def test_who_followed_on_a_loop_that_is_gone_takes_nobodys_place() -> None:
+    gateway = Gateway(providers=[OpenAI(api_key="k")], status=True)
+    page = gateway.app.status
+    assert page is not None
+
+    async def begin() -> list[asyncio.Task[None]]:
+        async def take(message: Any) -> None: ...
+
+        await gateway.__aenter__()
+        scope = http_scope("GET", "/_status/events", headers=[(b"host", b"localhost")])
+        tasks = [asyncio.ensure_future(gateway(scope, anyio.sleep_forever, take)) for _ in range(VIEWERS)]
+        await until(lambda: page.viewers == VIEWERS, lambda: str(page.viewers))
+        return tasks
+
+    async def look() -> int | None:
+        async with gateway, viewing(gateway) as viewer:
+            return viewer.status
+
+    loop = asyncio.new_event_loop()
+    tasks = loop.run_until_complete(begin())
+    assert anyio.run(look) == 200
+    assert page.viewers == 0
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
+    assert page.viewers == 0
 
 
 # --- how it ends ---

@@ -11,6 +11,7 @@ import trustme
 
 from ogw_asgi import Gateway, OpenAI
 from ogw_asgi._rules.circuit import Event, Failed
+from ogw_asgi._status import desk
 from ogw_asgi.testing import chat, error
 from tests.canaries import canary
 
@@ -45,6 +46,40 @@ async def test_who_asks_what_a_worker_would_do_hears_what_others_have_told_it(se
         assert [(one.provider, one.reason) for one in explained.targets] == [("b", None), ("a", "circuit_open")]
         assert dict(await two.store._memory.known((), 0.0)) == before
         assert (two.calls, two.changes) == (0, [])
+
+
+async def test_a_workers_page_shows_what_others_have_found_out_though_nobody_has_asked_it_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(desk, "FRESH_S", 0.0)
+    settings = {"status": True, "models": ["some-model"]}
+    with redis_server() as server:
+        async with worker(server.url, error(500), **settings) as one, worker(server.url, chat(), **settings) as two:
+            status = two.world.gateway.app.status
+            assert status is not None
+            assert await one.ask() == "b"
+            shown = await status._desk.look()
+            assert [(tile.provider, tile.health) for tile in shown.targets] == [("a", "open"), ("b", "idle")]
+            assert (shown.sharing, two.calls, two.changes) == ("shared", 0, [])
+            server.stop()
+            two.store._due_s = 0.0  # a second later
+            assert (await status._desk.look()).sharing == "lost"
+
+
+async def test_who_looks_at_a_page_asks_redis_once_a_second_at_most(server: RedisServer) -> None:
+    async with worker(server.url, chat("from a"), status=True) as one:
+        status = one.world.gateway.app.status
+        assert status is not None
+        numbers: list[int] = []
+
+        async def look() -> None:
+            numbers.append((await status._desk.look()).number)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(look)
+        assert one.link.asked == 1
+        assert numbers == [1] * 10, "and sees the same"
 
 
 async def test_a_cooldown_holds_for_all_workers(server: RedisServer) -> None:

@@ -6,7 +6,7 @@ import json
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
@@ -31,6 +31,11 @@ class Server(ThreadingHTTPServer):
         self.status = 200
         self.full = False
         """As many follow as may: it serves the page, and no stream."""
+        self.answers = threading.Event()
+        """Not set: who asks for the page waits for it."""
+        self.answers.set()
+        self.instead = b""
+        """What a host in front of the gateway answers everything with, well."""
         self.url = f"http://127.0.0.1:{self.server_port}/v1/_status"
 
 
@@ -41,8 +46,12 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        if self.path == "/v1/_status" and self.server.status == 200:
-            self._answer(self.server.page, "text/html; charset=utf-8")
+        if self.server.instead:
+            self._answer(self.server.instead, "text/html")
+        elif self.path == "/v1/_status" and self.server.status == 200:
+            self.server.answers.wait()
+            with suppress(OSError):
+                self._answer(self.server.page, "text/html; charset=utf-8")
         elif self.path == "/v1/_status/events?as=html" and self.server.status == 200 and not self.server.full:
             self._stream()
         else:
@@ -86,5 +95,6 @@ def served(snapshot: Snapshot) -> Iterator[Server]:
         try:
             yield server
         finally:
+            server.answers.set()
             server.shutdown()
             thread.join()

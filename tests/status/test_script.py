@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from dataclasses import replace
 
+import pytest
 from playwright.async_api import expect
 
 from ogw_asgi._status.page import render_page, render_parts
@@ -147,6 +148,57 @@ def test_where_as_many_follow_as_may_the_page_is_fetched_instead(chromium: Chrom
         while server.streams.empty():
             await seen.page.clock.run_for(1000)
         await expect(seen.page.locator("#link")).to_have_text("live")
+
+    with served(ALL_WELL) as server:
+        chromium.run(look, complaints=True)
+
+
+def test_while_the_page_is_fetched_it_is_not_said_to_be_lost(chromium: Chromium) -> None:
+    async def look(seen: Seen) -> None:
+        await seen.page.clock.install()
+        frames = await opened(seen, server)
+        await seen.page.evaluate("window.said = []")
+        await seen.page.evaluate(
+            "new MutationObserver(() => said.push(link.textContent)).observe(link, { childList: true })"
+        )
+        server.full = True
+        frames.put(None)
+        await expect(seen.page.locator("#link")).to_have_text("live every 5 s")
+        await seen.page.clock.run_for(4000)
+        assert await seen.page.evaluate("said") == ["live every 5 s"]
+
+    with served(ALL_WELL) as server:
+        chromium.run(look, complaints=True)
+
+
+def test_a_page_that_is_fetched_and_does_not_come_is_told(chromium: Chromium) -> None:
+    async def look(seen: Seen) -> None:
+        await seen.page.clock.install()
+        frames = await opened(seen, server)
+        server.full = True
+        frames.put(None)
+        await expect(seen.page.locator("#link")).to_have_text("live every 5 s")
+        server.answers.clear()
+        async with seen.page.expect_request(server.url):
+            await seen.page.clock.run_for(5000)
+        await seen.page.clock.run_for(4000)
+        await expect(seen.page.locator("#link")).to_contain_text("not connected since ")
+
+    with served(ALL_WELL) as server:
+        chromium.run(look, complaints=True)
+
+
+@pytest.mark.parametrize("page", [b"<p>Sign in", b'<main id="main">Sign in</main>'])
+def test_a_page_of_the_hosts_that_comes_instead_is_not_shown_as_ours(chromium: Chromium, page: bytes) -> None:
+    async def look(seen: Seen) -> None:
+        await seen.page.clock.install()
+        frames = await opened(seen, server)
+        shown = await seen.page.locator("#main").inner_html()
+        server.instead = page
+        frames.put(None)
+        await expect(seen.page.locator("#link")).to_contain_text("not connected since ")
+        assert await seen.page.locator("#main").inner_html() == shown
+        assert not [one for one in seen.complaints if one.startswith("exception")]
 
     with served(ALL_WELL) as server:
         chromium.run(look, complaints=True)
