@@ -91,20 +91,14 @@ def _row(line: Line, scale: Scale, key: str) -> Markup:
     status = f" {line.status}" if line.status is not None else ""
     told = [
         tag("time", words.clock(line.began_at_s), datetime=words.moment(line.began_at_s), class_="began"),
-        tag(
-            "p",
-            tag("bdi", line.model, class_="model", title=line.model if len(line.model) > 24 else None),
-            " ",
-            tag("span", "streamed" if line.stream else "in one piece", class_="quiet"),
-            class_="asked",
-        ),
+        tag("p", tag("bdi", line.model, title=line.model if len(line.model) > 24 else None), class_="asked"),
         _bar(line, scale),
         tag("p", *_trail(line), class_="trail"),
         tag("p", tag("b", f"{line.outcome}{status}"), _by(line), class_=f"outcome o-{line.outcome}"),
         tag("p", words.duration(line.duration_ms / 1000), class_="took"),
         tag("p", "of ", tag("bdi", ", ".join(line.sequence)), class_="sequence quiet"),
         tag("p", tag("bdi", line.request_id), class_="id quiet"),
-        tag("p", words.tokens(line), class_="tokens quiet"),
+        tag("p", words.manner(line), class_="manner quiet"),
     ]
     return tag("li", *told, id=key, class_="row")
 

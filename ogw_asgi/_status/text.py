@@ -195,8 +195,7 @@ def _request(line: Line, scale: Scale) -> Iterator[str]:
     by = f" by {line.provider}" if line.provider is not None else ""
     took = words.duration(line.duration_ms / 1000)
     yield f"{words.clock(line.began_at_s)} {_bar(line, scale)} {took} {line.outcome}{status}{by}"
-    how = "streamed" if line.stream else "in one piece"
-    yield f"  {line.model} {how}, {words.tokens(line)}, id {line.request_id}"
+    yield f"  {line.model} {words.manner(line)}, id {line.request_id}"
     trail = (" ".join(filter(None, (words.why(one), words.attempt(one, line.model)))) for one in line.segments)
     yield f"  of {', '.join(line.sequence)}: {' > '.join(trail) or 'no attempt'}"
 
