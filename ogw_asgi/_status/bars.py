@@ -12,6 +12,8 @@ from .scale import Scale
 from .snapshot import Line, Segment
 
 _HEIGHT, _BAR = 16, 12
+_UNSEEN: Final = 1.0
+"""Per cent of the width: attempts that overlap by no more came one after the other."""
 
 FILLS: Final = (
     ("complete", "complete"),
@@ -91,20 +93,14 @@ def _row(line: Line, scale: Scale, key: str) -> Markup:
     status = f" {line.status}" if line.status is not None else ""
     told = [
         tag("time", words.clock(line.began_at_s), datetime=words.moment(line.began_at_s), class_="began"),
-        tag(
-            "p",
-            tag("bdi", line.model, class_="model", title=line.model if len(line.model) > 24 else None),
-            " ",
-            tag("span", "streamed" if line.stream else "in one piece", class_="quiet"),
-            class_="asked",
-        ),
+        tag("p", tag("bdi", line.model, title=line.model if len(line.model) > 24 else None), class_="asked"),
         _bar(line, scale),
         tag("p", *_trail(line), class_="trail"),
         tag("p", tag("b", f"{line.outcome}{status}"), _by(line), class_=f"outcome o-{line.outcome}"),
         tag("p", words.duration(line.duration_ms / 1000), class_="took"),
         tag("p", "of ", tag("bdi", ", ".join(line.sequence)), class_="sequence quiet"),
         tag("p", tag("bdi", line.request_id), class_="id quiet"),
-        tag("p", words.tokens(line), class_="tokens quiet"),
+        tag("p", words.manner(line), class_="manner quiet"),
     ]
     return tag("li", *told, id=key, class_="row")
 
@@ -122,24 +118,25 @@ def _trail(line: Line) -> Iterable[Markup]:
         yield together(" " if place else "", tag("span", why, " " if why else "", tried, class_=f"a-{fill(segment)}"))
 
 
-def _lanes(segments: tuple[Segment, ...]) -> list[int]:
-    """Which attempts ran beside which: each gets the first lane that is free when it starts."""
+def _lanes(spans: list[tuple[float, float]]) -> list[int]:
+    """Which attempts ran beside which, by where they begin and end: each gets the first lane that is free when it
+    starts. One that is out of time is given up while the next is under way, and nobody would take that for a hedge."""
     free_at: list[float] = []
     lanes = []
-    for segment in segments:
-        lane = next((place for place, ms in enumerate(free_at) if ms <= segment.start_ms), len(free_at))
-        free_at[lane : lane + 1] = [segment.start_ms + segment.duration_ms]
+    for begin, end in spans:
+        lane = next((place for place, at in enumerate(free_at) if at <= begin + _UNSEEN), len(free_at))
+        free_at[lane : lane + 1] = [end]
         lanes.append(lane)
     return lanes
 
 
 def _bar(line: Line, scale: Scale) -> Markup:
-    lanes = _lanes(line.segments)
+    spans = [(scale.at(one.start_ms), scale.at(one.start_ms + one.duration_ms)) for one in line.segments]
+    lanes = _lanes(spans)
     high = _BAR / (max(lanes, default=0) + 1)
     whole = tag("rect", x=0, y=7.5, width=f"{scale.at(line.duration_ms):.2f}%", height=1, class_="whole")
     drawn = []
-    for segment, lane in zip(line.segments, lanes, strict=True):
-        begin, end = scale.at(segment.start_ms), scale.at(segment.start_ms + segment.duration_ms)
+    for segment, (begin, end), lane in zip(line.segments, spans, lanes, strict=True):
         top = 2 + lane * high
         width = max(end - begin, 0.4)
         box = {"x": f"{min(begin, 99.6):.2f}%", "y": f"{top:g}", "width": f"{width:.2f}%", "height": f"{high:g}"}

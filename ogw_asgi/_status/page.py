@@ -180,7 +180,7 @@ def _requests(snapshot: Snapshot, keys: Keys) -> Markup:
         legend(),
         axis(scale),
         tag("h3", now, id="running-title"),
-        rows(running, scale, keys, "running-title") if running else tag("p", "None.", class_="empty"),
+        rows(running, scale, keys, "running-title") if running else None,
         tag("p", f"and {words.number(more)} more", class_="quiet") if running and more > 0 else None,
         tag("h3", f"The last {len(recent)}" if recent else "Ended", id="recent-title"),
         rows(recent, scale, keys, "recent-title") if recent else tag("p", "None yet.", class_="empty"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 from unicodedata import east_asian_width
@@ -24,6 +25,8 @@ _FILLS: Final = {
     "running": ">",
 }
 _MEDIANS: Final = "▁▂▃▄▅▆▇█"
+_BETWEEN: Final = re.compile(r" (?!(?:%|ms|s|m|h|d)(?![^ ,.:;)]))")
+"""Where a line may break: a number keeps its unit."""
 _SIGNS: Final = {"ok": "[ok]", "warn": "[!]", "bad": "[!!]", "idle": "[-]"}
 
 
@@ -47,7 +50,7 @@ def wrapped(line: str, width: int) -> str:
     inner = line.lstrip(" ")
     indent = " " * min(len(line) - len(inner), width // 2)
     lines, used = [indent], len(indent)
-    for word in words.plain(inner).split(" "):
+    for word in _BETWEEN.split(words.plain(inner)):
         wide = columns(word)
         gap = 0 if lines[-1].isspace() or not lines[-1] else 1
         if used + gap + wide <= width:
@@ -106,8 +109,8 @@ def _head(snapshot: Snapshot) -> Iterator[str]:
 def _strip(snapshot: Snapshot) -> Iterator[str]:
     asked = snapshot.requests
     late = f" ({words.percent(asked.after_failover, asked.ok)})" if asked.ok else ""
+    yield f"in flight {words.number(snapshot.in_flight)}, requests/s {asked.per_second:.1f}"
     yield (
-        f"in flight {words.number(snapshot.in_flight)}, requests/s {asked.per_second:.1f}, "
         f"answered {words.percent(asked.ok, asked.judged) if asked.judged else 'none'}, "
         f"after failover {words.number(asked.after_failover)}{late}, exhausted {words.number(asked.exhausted)}, "
         f"broken off {words.number(asked.broken)}"
@@ -195,8 +198,7 @@ def _request(line: Line, scale: Scale) -> Iterator[str]:
     by = f" by {line.provider}" if line.provider is not None else ""
     took = words.duration(line.duration_ms / 1000)
     yield f"{words.clock(line.began_at_s)} {_bar(line, scale)} {took} {line.outcome}{status}{by}"
-    how = "streamed" if line.stream else "in one piece"
-    yield f"  {line.model} {how}, {words.tokens(line)}, id {line.request_id}"
+    yield f"  {line.model} {words.manner(line)}, id {line.request_id}"
     trail = (" ".join(filter(None, (words.why(one), words.attempt(one, line.model)))) for one in line.segments)
     yield f"  of {', '.join(line.sequence)}: {' > '.join(trail) or 'no attempt'}"
 

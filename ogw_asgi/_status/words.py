@@ -190,11 +190,13 @@ def attempt(segment: Segment, asked: str) -> str:
     return " ".join(filter(None, said))
 
 
-def tokens(line: Line) -> str:
+def manner(line: Line) -> str:
+    """How it was asked for, and its tokens where anybody told: that nobody did is no news, in line after line."""
+    how = "streamed" if line.stream else "in one piece"
     if line.input_tokens is None and line.output_tokens is None:
-        return "tokens unknown"
+        return how
     taken, given = ("?" if count is None else number(count) for count in (line.input_tokens, line.output_tokens))
-    return f"{taken} in, {given} out"
+    return f"{how}, {taken} in, {given} out"
 
 
 def share_of_own(snapshot: Snapshot) -> str | None:

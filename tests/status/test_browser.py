@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio.to_thread
@@ -21,7 +22,7 @@ from example_apps._serving import served
 from ogw_asgi import Breaker, Gateway, OpenAI, OpenAICompatible, bearer_tokens
 from ogw_asgi.testing import RecordedRequest, Script, ScriptedUpstream, chat, error
 from tests.status.browser import Chromium, Seen, chromium, needs_chromium
-from tests.status.examples import EXAMPLES
+from tests.status.examples import EXAMPLES, OUTAGE
 from tests.status.serving import served as served_example
 
 __all__ = ["chromium"]
@@ -196,6 +197,23 @@ def test_axe_finds_nothing_on_a_phone_and_nothing_is_wider_than_it(chromium: Chr
 
     with served_example(EXAMPLES[name]) as server:
         assert chromium.run(look, viewport=(390, 844)) == []
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_a_request_is_told_wholly_on_any_screen(chromium: Chromium, width: int) -> None:
+    async def look(seen: Seen) -> list[str]:
+        await seen.page.goto(server.url)
+        await expect(seen.page.locator("#requests li p").first).to_be_visible()
+        cut: list[str] = await seen.page.evaluate(
+            """[...document.querySelectorAll("#requests li p")]
+              .filter((one) => one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight + 1)
+              .map((one) => one.textContent)"""
+        )
+        return cut
+
+    recent = tuple(replace(line, model="smollm2-135m-instruct", request_id="5f" * 16) for line in OUTAGE.recent)
+    with served_example(replace(OUTAGE, recent=recent)) as server:
+        assert chromium.run(look, viewport=(width, 800)) == []
 
 
 async def judged(seen: Seen) -> list[str]:

@@ -50,6 +50,7 @@ def test_attempts_that_run_beside_each_other_are_drawn_beside_each_other() -> No
 
     assert lanes((0, 1000), (1000, 2000)) == [("2", "12"), ("2", "12")]
     assert lanes((0, 1000), (500, 2000)) == [("2", "6"), ("8", "6")]
+    assert lanes((0, 1000), (990, 2000)) == [("2", "12"), ("2", "12")], "given up while the next was under way"
     assert lanes((0, 1000), (500, 3000), (1000, 2000)) == [("2", "6"), ("8", "6"), ("2", "6")]
 
 

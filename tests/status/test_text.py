@@ -46,6 +46,17 @@ def test_a_long_line_goes_on_further_in_and_loses_nothing(line: str, width: int)
     assert pressed(told) == pressed(wrapped(line, 10_000))
 
 
+def test_a_number_keeps_its_unit_where_a_line_breaks() -> None:
+    assert wrapped("17 of them (70 %) took 1.2 s; (first chunk 160 ms)", 14).split("\n") == [
+        "17 of them",
+        "  (70 %) took",
+        "  1.2 s;",
+        "  (first chunk",
+        "  160 ms)",
+    ]
+    assert wrapped("one of several models", 12) == "one of\n  several\n  models"
+
+
 def test_the_verdict_comes_first_and_every_attempt_has_its_sign() -> None:
     text = render_text(OUTAGE)
     assert text.index("[!!] 2 of 5 targets are in trouble.") < text.index("TARGETS")

@@ -62,11 +62,11 @@ def test_when_an_attempt_was_made_is_said_where_it_does_not_follow() -> None:
     assert said == [None, "failover", "retry at 1.5 s", "hedge at 1.5 s"]
 
 
-def test_tokens_that_nobody_told_are_unknown_and_not_none() -> None:
+def test_tokens_are_told_where_anybody_told_them_and_none_is_not_zero() -> None:
     line = Line(0, "id", "m", True, ("a",), (), "ok", 201, "a", 5)
-    assert words.tokens(line) == "tokens unknown"
-    assert words.tokens(replace(line, input_tokens=1200)) == "1,200 in, ? out"
-    assert words.tokens(replace(line, input_tokens=0, output_tokens=7)) == "0 in, 7 out"
+    assert words.manner(line) == "streamed"
+    assert words.manner(replace(line, input_tokens=1200)) == "streamed, 1,200 in, ? out"
+    assert words.manner(replace(line, stream=False, input_tokens=0, output_tokens=7)) == "in one piece, 0 in, 7 out"
 
 
 @pytest.mark.parametrize(
