@@ -104,7 +104,7 @@ async def test_an_upload_that_stalls_is_a_408_and_calls_nobody(open_world: OpenW
                     answered = True
                 if drips and not answered:
                     await exchange.send_raw(b"x")
-            assert anyio.current_time() - started_s >= 0.1
+            assert anyio.current_time() - started_s >= 0.1 - 0.001  # a tick of uvloop's clock
             await refused(world, exchange, 408, "body_timeout")
         await world.settled()
 

@@ -155,7 +155,7 @@ async def test_an_authenticator_that_fails_lets_nobody_in(
         started_s = anyio.current_time()
         assert_unavailable(await at_the_door(world), "authentication_unavailable")
         if authenticate is hanging:
-            assert anyio.current_time() - started_s >= 0.1
+            assert anyio.current_time() - started_s >= 0.1 - 0.001  # a tick of uvloop's clock
         await world.settled()
         assert world.calls() == {"one": 0}
         logged = [record for record in world.complaints.records if record.levelname == "WARNING"]

@@ -39,7 +39,7 @@ async def test_a_black_hole_ends_at_the_connect_limit(transport: Transport) -> N
         with anyio.fail_after(2):  # the kernel itself would try for two minutes
             started_s = anyio.current_time()
             assert await outcome(transport, request_to(nowhere, connect_s=SHORT_S)) == "connect_timeout"
-            assert anyio.current_time() - started_s >= SHORT_S
+            assert anyio.current_time() - started_s >= SHORT_S - 0.001  # a tick of uvloop's clock
 
 
 @pytest.mark.contract("8.connect")

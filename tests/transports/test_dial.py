@@ -217,7 +217,7 @@ async def test_the_next_address_is_tried_after_a_quarter_second_when_one_is_sile
         started_s = anyio.current_time()
         connected = await Dialer().dial(NAME, port)
         with connected:
-            assert anyio.current_time() - started_s >= 0.25
+            assert anyio.current_time() - started_s >= 0.25 - 0.001  # a tick of uvloop's clock
             assert connected.getpeername() == (SECOND, port)
             assert len(begun) == 2
             assert open_ones(begun) == [connected]
