@@ -27,6 +27,12 @@ class Setting:
     source: str
 
 
+def written(value: Shown) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 MASKED = "***"
 REFUSED = "(refused)"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ._asgi.status import StatusPage
 from ._assembly import never_fallen_back_on
 from ._dispatch.dispatcher import Dispatcher
-from ._effective import Shown, effective
+from ._effective import effective, written
 from ._opening import OPEN_TO_ALL, WIRED
 from ._status.desk import Configured, Desk, House
 from ._status.recent import Recent
@@ -45,7 +45,7 @@ def desk_of(gateway: Gateway, recent: Recent) -> Desk:
         House(
             open=gateway._dispatcher,
             providers=[_configured(one) for one in gateway._providers.values()],
-            settings=lambda: [ShownSetting(one.name, _written(one.value), one.source) for one in effective(gateway)],
+            settings=lambda: [ShownSetting(one.name, written(one.value), one.source) for one in effective(gateway)],
             warnings=lambda base_http: tuple(_warnings(gateway, base_http)),
             sharing=_sharing,
         ),
@@ -55,12 +55,6 @@ def desk_of(gateway: Gateway, recent: Recent) -> Desk:
 def _configured(provider: Provider) -> Configured:
     host, port = provider.place
     return Configured(provider.name, provider.kind, written_authority(host, port) if host else None)
-
-
-def _written(value: Shown) -> str:
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _sharing(dispatcher: Dispatcher) -> Sharing:

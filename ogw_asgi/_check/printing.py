@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from .._effective import Setting
+from .._effective import Setting, written
 from .._version import __version__
 from .report import Asked, Problem, Report
 
@@ -45,7 +45,7 @@ def _settings(settings: Iterable[Setting]) -> Iterator[list[str]]:
 
 def _row(one: Setting) -> list[str]:
     name = one.name.rpartition(".")[2]
-    value = "none" if one.value is None else f"{one.value:g}" if isinstance(one.value, float) else str(one.value)
+    value = written(one.value)
     if len(name) <= _NAME and len(value) <= _VALUE and len(one.source) <= _SOURCE:
         return [f"  {name:{_NAME}} {value:{_VALUE}} {one.source}".rstrip()]
     lines = _wrapped(f"  {name:{_NAME}} ", value)

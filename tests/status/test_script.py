@@ -36,6 +36,11 @@ WATCH = """() => {
   new MutationObserver((all) => window.changes.push(...all)).observe(document.getElementById("main"),
     { childList: true, subtree: true, attributes: true, characterData: true });
 }"""
+NOTE = """(id) => {
+  window.noted = [];
+  const one = document.getElementById(id);
+  new MutationObserver(() => window.noted.push(one.textContent)).observe(one, { childList: true });
+}"""
 PLACE = """() => {
   document.getElementById("settings-all").open = true;
   document.querySelector("#settings-all summary").focus();
@@ -85,15 +90,12 @@ def test_a_frame_leaves_the_readers_place_and_touches_only_what_has_changed(chro
 def test_a_change_of_health_is_announced_once_and_stands_in_the_title(chromium: Chromium) -> None:
     async def look(seen: Seen) -> None:
         frames = await opened(seen, server)
-        await seen.page.evaluate("window.heard = []")
-        await seen.page.evaluate(
-            "new MutationObserver(() => heard.push(told.textContent)).observe(told, { childList: true })"
-        )
+        await seen.page.evaluate(NOTE, "told")
         assert (await seen.page.title()) == "ok - ogw_asgi"
         for one in (replace(ALL_WELL, in_flight=9), LATER, replace(LATER, in_flight=77)):
             frames.put(frame(one))
         await expect(seen.page.locator(".vital dd").first).to_have_text("77")
-        assert await seen.page.evaluate("heard") == ["openai gpt-4o is open."]
+        assert await seen.page.evaluate("noted") == ["openai gpt-4o is open."]
         assert (await seen.page.title()) == "1 down - ogw_asgi"
 
     with served(ALL_WELL) as server:
@@ -157,15 +159,12 @@ def test_while_the_page_is_fetched_it_is_not_said_to_be_lost(chromium: Chromium)
     async def look(seen: Seen) -> None:
         await seen.page.clock.install()
         frames = await opened(seen, server)
-        await seen.page.evaluate("window.said = []")
-        await seen.page.evaluate(
-            "new MutationObserver(() => said.push(link.textContent)).observe(link, { childList: true })"
-        )
+        await seen.page.evaluate(NOTE, "link")
         server.full = True
         frames.put(None)
         await expect(seen.page.locator("#link")).to_have_text("live every 5 s")
         await seen.page.clock.run_for(4000)
-        assert await seen.page.evaluate("said") == ["live every 5 s"]
+        assert await seen.page.evaluate("noted") == ["live every 5 s"]
 
     with served(ALL_WELL) as server:
         chromium.run(look, complaints=True)
@@ -207,14 +206,11 @@ def test_a_page_of_the_hosts_that_comes_instead_is_not_shown_as_ours(chromium: C
 def test_a_stream_that_the_server_ends_and_opens_again_is_no_alarm(chromium: Chromium) -> None:
     async def look(seen: Seen) -> None:
         frames = await opened(seen, server)
-        await seen.page.evaluate("window.said = []")
-        await seen.page.evaluate(
-            "new MutationObserver(() => said.push(link.textContent)).observe(link, { childList: true })"
-        )
+        await seen.page.evaluate(NOTE, "link")
         frames.put(None)
         server.streams.get(timeout=10).put(frame(LATER))
         await expect(seen.page).to_have_title("1 down - ogw_asgi")
-        assert [one for one in await seen.page.evaluate("said") if one != "live"] == []
+        assert [one for one in await seen.page.evaluate("noted") if one != "live"] == []
 
     with served(ALL_WELL) as server:
         chromium.run(look)
