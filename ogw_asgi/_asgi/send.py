@@ -25,7 +25,6 @@ RETRY_AFTER_MAX_S = 60
 _PIECE = 64 << 10
 _BEAT = b": keep-alive\n\n"
 
-_JSON: Header = (b"content-type", b"application/json")
 _SSE: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -70,13 +69,10 @@ class Reply:
         self.ending = False
         """The last message has been handed to the server."""
 
-    async def json(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
-        length = (b"content-length", str(len(body)).encode("ascii"))
-        self._begin(status, [_JSON, length, self._request_id, *headers])
-        await self._tell_last(b"" if self._head_only else body)
+    def json(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> Awaitable[None]:
+        return self.content(status, b"application/json", body, headers)
 
     async def content(self, status: int, media: bytes, body: bytes, headers: Sequence[Header]) -> None:
-        """A body of another kind."""
         length = (b"content-length", str(len(body)).encode("ascii"))
         self._begin(status, [(b"content-type", media), length, self._request_id, *headers])
         await self._tell_last(b"" if self._head_only else body)

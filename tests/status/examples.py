@@ -231,7 +231,7 @@ OUTAGE: Final = replace(
             "lifespan", "the host app does not run the gateway's lifespan: connections are not closed at its end",
             "app = FastAPI(lifespan=gateway.lifespan)",
         ),
-        Warned("workers", "4 workers, and no shared state: each finds out alone who is down", 'circuits=Redis("redis://...")'),
+        Warned("workers", "4 workers, and no shared state: each finds out alone who is down", 'Gateway(redis_url="redis://...")'),
     ),
 )  # fmt: skip
 
