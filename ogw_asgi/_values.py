@@ -7,9 +7,10 @@ otherwise; sizes are bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Literal, NamedTuple
 
+from ._frozen import dataclass
 from ._limits import Breaker as Breaker
 from ._limits import Limits as Limits
 from ._limits import Timeouts as Timeouts

@@ -86,7 +86,7 @@ PROPERTIES = {
         "read_document": "wire/test_properties.py::test_any_text_is_json_for_the_standard_library_too_or_invalid",
         "read_members": "wire/test_properties.py::test_members_are_what_stands_there_and_where",
     },
-    "_wire.onepass": {"read_at_once": "fuzz:at_once"},
+    "_wire.onepass": {"Cut": VALUE, "cut_at_quotes": "fuzz:at_once", "read_at_once": "fuzz:at_once"},
     "_wire.patient": {"Patient": "fuzz:patient"},
     "_wire.prefill": {
         "can_be_continued": "wire/test_properties.py::test_nothing_but_one_plain_text_can_be_continued",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from .._rules.budget import HEDGES, HEDGES_AT_FIRST, Bucket
-from .._rules.charge import Charge
+from .._rules.charge import DELIVERED, Charge
 from .._rules.circuit import (
     Admitted,
     Circuit,
@@ -72,6 +72,8 @@ class Permit:
     started_s: float
     stream: bool
     slow_after_s: float
+    learned: FirstChunks
+    """What its target has shown so far."""
     late_after_s: float | None
     on_open: Callable[[], None] | None = None
     sent: bool = False
@@ -127,7 +129,8 @@ class Admission:
         """
         if seen.state != "ready" and not await self.store.draw(scope.model, now_s, spend=extra and not seen.recovering):
             return None
-        learned_s = self._learned(scope, stream).slow_after_s()
+        learned = self._learned(scope, stream)
+        learned_s = learned.slow_after_s()
         own_s = self.timeouts.first_chunk_s if stream else self.timeouts.answer_s
         permit = Permit(
             ticket=random.getrandbits(63),
@@ -135,6 +138,7 @@ class Admission:
             started_s=now_s + wait_s,
             stream=stream,
             slow_after_s=own_s if learned_s is None else min(own_s, learned_s),
+            learned=learned,
             # A plain answer takes as long as it is; only of a stream's first chunk does lateness say anything.
             late_after_s=learned_s if stream else None,
         )
@@ -158,22 +162,9 @@ class Admission:
         """Tell both circuits what came of the attempt; `took_s`: until its first chunk, if that came."""
         if not self._leave(permit):
             return
-        scope = permit.scope
-        events: list[tuple[Key, Event]] = []
-        for key, word in ((scope.origin, charge.origin), (scope.model, charge.model)):
-            match word:
-                case "ok":
-                    events.append((key, Succeeded(permit.ticket, permit.started_s)))
-                case "failed":
-                    opens_s = charge.opens_s if key is scope.model else None
-                    events.append((key, Failed(permit.ticket, charge.silent, opens_s, permit.started_s)))
-                case "nothing":
-                    events.append((key, Released(permit.ticket)))
-        if charge.cools_s is not None:
-            events.append((scope.model, Cooled(charge.cools_s)))
         if charge.model == "ok":
-            self._learned(scope, permit.stream).add(took_s)
-        await self._apply(events, now_s)
+            permit.learned.add(took_s)
+        await self._apply(_events(permit, charge), now_s)
 
     async def outrun(self, permit: Permit, now_s: float) -> None:
         """It was cancelled, for another target has answered; which says something when it had had its second."""
@@ -267,6 +258,26 @@ class Admission:
         for permit in behind:
             if permit.on_open is not None:
                 permit.on_open()
+
+
+def _events(permit: Permit, charge: Charge) -> Sequence[tuple[Key, Event]]:
+    scope = permit.scope
+    if charge is DELIVERED:  # as nearly always
+        succeeded = Succeeded(permit.ticket, permit.started_s)
+        return ((scope.origin, succeeded), (scope.model, succeeded))
+    events: list[tuple[Key, Event]] = []
+    for key, word in ((scope.origin, charge.origin), (scope.model, charge.model)):
+        match word:
+            case "ok":
+                events.append((key, Succeeded(permit.ticket, permit.started_s)))
+            case "failed":
+                opens_s = charge.opens_s if key is scope.model else None
+                events.append((key, Failed(permit.ticket, charge.silent, opens_s, permit.started_s)))
+            case "nothing":
+                events.append((key, Released(permit.ticket)))
+    if charge.cools_s is not None:
+        events.append((scope.model, Cooled(charge.cools_s)))
+    return events
 
 
 def _is_held(circuit: Circuit, ticket: int) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from .._frozen import dataclass
 from .._rules.classify import Verdict
 from .._rules.failover import Failover, GiveUp, Try
 from .._values import (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from .._frozen import dataclass
 from .._rules.continuation import STALLED_S
 from .._rules.table import blames_the_key, blames_the_request
 from .._values import Outcome, ProviderError, Timeouts

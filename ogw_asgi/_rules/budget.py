@@ -8,7 +8,9 @@ which nobody needs, have a bucket of their own. Nothing here waits: without a to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from .._frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

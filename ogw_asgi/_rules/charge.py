@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from .._frozen import dataclass
 from .._values import Outcome
 from .cooldown import cooldown_s
 from .table import Verdict
@@ -27,6 +27,7 @@ class Charge:
 
 
 NEUTRAL = Charge()
+DELIVERED = Charge("ok", "ok")
 BROKEN = Charge(origin="nothing", model="failed")
 """A stream that its provider broke after the first chunk, which had counted as a success."""
 
@@ -42,7 +43,7 @@ def charge(verdict: Verdict, outcome: Outcome, *, limit_s: float, own_limit_s: f
     A limit shorter than both is the caller's impatience: any caller could open a shared breaker with a millisecond.
     """
     if verdict.action == "deliver":
-        return Charge("ok", "ok")
+        return DELIVERED
     impatient = outcome.kind == "timeout" and limit_s < min(slow_after_s, NEARLY * own_limit_s)
     if verdict.counts is None or impatient:
         return NEUTRAL

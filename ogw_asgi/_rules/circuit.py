@@ -8,9 +8,10 @@ times move with it, as if no time had passed. Jitter is an argument, too, random
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from .._frozen import dataclass
 from .._values import Breaker
 
 WINDOW = 20

@@ -8,8 +8,8 @@ caller's text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from .._frozen import dataclass
 from .._values import Outcome, ProviderError, Target
 from ..exceptions import EndpointDenied, RequestRejected
 from .table import Verdict

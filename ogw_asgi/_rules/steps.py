@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from .._frozen import dataclass
 from .._values import Target
 from ..exceptions import RequestRejected
 from .standing import READY, Standing

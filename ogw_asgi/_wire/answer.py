@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import lru_cache
 from typing import Any, Literal
 
+from .._frozen import dataclass
 from .._values import Header, ProviderError
 from .chunks import is_error, object_choices
 from .envelope import read_error_value, without_null_error
@@ -67,7 +69,7 @@ def read_answer(body: bytes, *, patiently: bool = False) -> Answer:
         value = _read_patiently(text) if patiently else read_document(text)
     except (UnicodeDecodeError, InvalidJSON):
         return Answer(body, "not_json")
-    if ("\\ud" in text or "\\uD" in text) and not surrogates_paired(text):
+    if "\\" in text and ("\\ud" in text or "\\uD" in text) and not surrogates_paired(text):
         return Answer(body, "not_json")
     if not isinstance(value, dict):
         return Answer(body, "not_an_object", read_error_value(value))
@@ -110,13 +112,17 @@ def _read_patiently(text: str) -> Any:
 
 
 def media(headers: Iterable[Header]) -> Media:
-    """What the content type says the body is. Parameters do not matter; the first of several counts."""
+    """What the content type says the body is, names being in lower case. Parameters do not matter; the first of
+    several counts."""
     for name, value in headers:
-        if name.lower() == b"content-type":
-            essence = value.partition(b";")[0].strip().lower()
-            break
-    else:
-        return "none"
+        if name == b"content-type":
+            return _media_of(value)
+    return "none"
+
+
+@lru_cache(maxsize=64)
+def _media_of(content_type: bytes) -> Media:
+    essence = content_type.partition(b";")[0].strip().lower()
     if essence in (b"application/json", b"text/json") or essence.endswith(b"+json"):
         return "json"
     if essence == b"text/event-stream":
@@ -127,9 +133,10 @@ def media(headers: Iterable[Header]) -> Media:
 
 
 def encoded(headers: Iterable[Header]) -> bool:
-    """Is the body compressed although identity was asked for? Such a body is neither decoded nor relayed."""
+    """Is the body compressed although identity was asked for? Such a body is neither decoded nor relayed. Names are in
+    lower case."""
     for name, value in headers:
-        if name.lower() == b"content-encoding":
+        if name == b"content-encoding":
             for coding in value.split(b","):
                 if coding.strip().lower() not in (b"", b"identity"):
                     return True

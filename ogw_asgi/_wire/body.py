@@ -18,7 +18,7 @@ from .._values import NO_NUMBERS, ChatCall, Limits
 from ..exceptions import RequestRejected, bad_body
 from .fields import HOLDS_JSON, KNOWN, calls_are_text, check_fields, missing, wrong_value
 from .members import InvalidJSON, Member, read_document, read_members, read_value
-from .onepass import read_at_once
+from .onepass import cut_at_quotes, read_at_once
 from .patient import Patient
 from .structure import MEMBERS, refuse_structure, refuse_width, too_many_members
 
@@ -66,15 +66,17 @@ def read_body(raw: bytes, limits: Limits, *, patiently: bool = False, told: bool
     """
     if not raw:
         raise bad_body("The body is empty: expected a JSON object.")
-    commas = raw.count(b",")  # each look at all of a long body costs as much as much of the rest
-    structure = refuse_structure(raw, limits, commas)
+    cut = None if patiently else cut_at_quotes(raw)
+    bare = raw if cut is None else cut.bare  # each look at all of a long body costs as much as much of the rest
+    commas = bare.count(b",")
+    structure = refuse_structure(bare, limits, commas)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise bad_body("The body is not valid UTF-8.") from None
     if commas >= MEMBERS:
         refuse_width(raw, limits, structure)
-    found = read_at_once(raw, text) if commas < limits.messages and not patiently else None
+    found = read_at_once(raw, text, cut.strings) if cut is not None and commas < limits.messages else None
     if found is not None:
         values, model_span = found
         check_fields(values)

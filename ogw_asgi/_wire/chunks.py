@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
+from .._frozen import dataclass
 from .._values import ProviderError
 from .envelope import read_error, read_error_value, without_null_error
 from .members import InvalidJSON, read_document

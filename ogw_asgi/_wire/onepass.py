@@ -8,7 +8,8 @@ read member by member, which gives the same answer and the better words for a re
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from .fields import HOLDS_JSON, KNOWN, calls_are_text
 from .members import InvalidJSON, read_document
@@ -21,18 +22,39 @@ _LONGEST = max(map(len, _KNOWN))
 _value_of_model = re.compile(rb'"model"[ \t\n\r]*+:[ \t\n\r]*+').search
 
 
-def read_at_once(raw: bytes, text: str) -> tuple[dict[str, Any], tuple[int, int]] | None:
-    """The body's members by name, and where in `raw` the model's name stands, quotes included.
+class Cut(NamedTuple):
+    """A body at its quotes.
+
+    Attributes:
+        strings: what stands between two of them, and perhaps more.
+        bare: what stands outside of them, or all of it.
+    """
+
+    strings: Sequence[bytes]
+    bare: bytes
+
+
+def cut_at_quotes(raw: bytes) -> Cut | None:
+    """None: there are too many of them."""
+    pieces = raw.split(b'"', QUOTES)
+    if len(pieces) > QUOTES:
+        return None
+    if b'\\"' in raw:  # which of them begin a string, only a parser knows
+        return Cut(pieces, raw)
+    return Cut(pieces[1::2], b"".join(pieces[::2]))
+
+
+def read_at_once(raw: bytes, text: str, strings: Sequence[bytes]) -> tuple[dict[str, Any], tuple[int, int]] | None:
+    """The body's members by name, and where in `raw` the model's name stands, quotes included. `strings`: see Cut.
 
     None: it has no model or no messages; a name that the contract knows may stand there twice, or in escapes; or a
     string may have to be replaced by the JSON that it holds.
     """
     # Between two quotes stands a name, a value, or what is between these. So if no known name comes twice there, and
     # none is written with escapes, none is lost in a dictionary, which keeps the last of two; others keep the first.
-    pieces = raw.split(b'"', QUOTES)
-    if len(pieces) > QUOTES or (b"\\" in raw and b"\\u00" in raw):
+    if b"\\" in raw and b"\\u00" in raw:
         return None
-    known = [piece for piece in pieces if len(piece) <= _LONGEST and piece in _KNOWN]
+    known = [piece for piece in strings if len(piece) <= _LONGEST and piece in _KNOWN]
     if len(known) > len(set(known)):
         return None
     try:
@@ -43,7 +65,7 @@ def read_at_once(raw: bytes, text: str) -> tuple[dict[str, Any], tuple[int, int]
         return None
     if not HOLDS_JSON.isdisjoint(values) and any(isinstance(values.get(name), str) for name in HOLDS_JSON):
         return None
-    if b"tool_calls" in pieces and any(map(calls_are_text, values["messages"])):
+    if b"tool_calls" in strings and any(map(calls_are_text, values["messages"])):
         return None
     model = values.get("model")
     found = _value_of_model(raw)

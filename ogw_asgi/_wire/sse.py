@@ -17,7 +17,7 @@ Judges no payload; that is `chunks`. Never blocks, never looks at a byte twice b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from .._frozen import dataclass
 
 DONE = b"[DONE]"
 MAX_LINES = 4096

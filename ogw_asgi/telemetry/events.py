@@ -9,9 +9,9 @@ overlap.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+from .._frozen import dataclass
 from .._values import AttemptRecord, Usage
 
 

@@ -24,7 +24,7 @@ from ogw_asgi._wire.headers import (
     refuse_two_tokens,
 )
 from ogw_asgi._wire.members import InvalidJSON, read_document
-from ogw_asgi._wire.onepass import read_at_once
+from ogw_asgi._wire.onepass import cut_at_quotes, read_at_once
 from ogw_asgi._wire.patient import Patient
 from ogw_asgi._wire.prefill import LIMITS as TOKEN_LIMITS
 from ogw_asgi._wire.prefill import can_be_continued, prefilled
@@ -217,7 +217,8 @@ def _read_at_once(raw: bytes) -> tuple[dict[str, Any], tuple[int, int]] | None:
         text = raw.decode()
     except UnicodeDecodeError:
         return None  # read_body has refused it before
-    return read_at_once(raw, text)
+    cut = cut_at_quotes(raw)
+    return None if cut is None else read_at_once(raw, text, cut.strings)
 
 
 def _judge_at_once(raw: bytes, result: tuple[dict[str, Any], tuple[int, int]] | None) -> bool:

@@ -149,7 +149,7 @@ def test_no_bytes_make_it_raise(body: bytes) -> None:
     ],
 )
 def test_the_content_type_names_the_media(value: bytes, kind: str) -> None:
-    assert media([(b"date", b"x"), (b"Content-Type", value), (b"content-type", b"text/html")]) == kind
+    assert media([(b"date", b"x"), (b"content-type", value), (b"content-type", b"text/html")]) == kind
 
 
 def test_without_a_content_type_there_is_no_media() -> None:
@@ -165,7 +165,7 @@ def test_without_a_content_type_there_is_no_media() -> None:
         ([(b"content-encoding", b" Identity , identity")], False),
         ([(b"content-encoding", b"")], False),
         ([(b"content-type", b"gzip")], False),
-        ([(b"Content-Encoding", b"gzip")], True),
+        ([(b"content-encoding", b"gzip")], True),
         ([(b"content-encoding", b"identity, br")], True),
         ([(b"content-encoding", b"identity"), (b"content-encoding", b"xyz")], True),
     ],

@@ -15,7 +15,7 @@ from ogw_asgi._values import ChatCall
 from ogw_asgi._wire import body as body_module
 from ogw_asgi._wire.body import read_body
 from ogw_asgi._wire.fields import KNOWN
-from ogw_asgi._wire.onepass import QUOTES, read_at_once
+from ogw_asgi._wire.onepass import QUOTES, cut_at_quotes, read_at_once
 
 MESSAGES = '[{"role": "user", "content": "Hi"}]'
 
@@ -28,12 +28,13 @@ def outcome(raw: bytes) -> ChatCall | tuple[str, str | None, str | None]:
 
 
 def member_by_member(raw: bytes) -> ChatCall | tuple[str, str | None, str | None]:
-    with patch.object(body_module, "read_at_once", lambda raw, text: None):
+    with patch.object(body_module, "read_at_once", lambda raw, text, strings: None):
         return outcome(raw)
 
 
 def at_once(raw: bytes) -> Any:
-    return read_at_once(raw, raw.decode())
+    cut = cut_at_quotes(raw)
+    return None if cut is None else read_at_once(raw, raw.decode(), cut.strings)
 
 
 def escaped(text: str) -> str:
