@@ -11,7 +11,7 @@ from .._dispatch.clock import clock_s
 from .._dispatch.delivery import Delivery
 from .._dispatch.dispatcher import Dispatch, Dispatcher
 from .._dispatch.race import Line, line_to
-from .._dispatch.relay import STALLED
+from .._dispatch.relay import STALLED, NotTaken
 from .._rules.denials import Denials
 from .._rules.plan import make_plan
 from .._values import CallOptions, ChatCall, Header, Plan, Principal
@@ -112,7 +112,7 @@ class _Exchange:
             if line.scope.cancelled_caught and self._uploading and not reply.begun:
                 reply.limit = None
                 await self._turn_away(too_slow(door.limits, door.timeouts.upload_stall_s))
-        except CallerGone:
+        except (CallerGone, NotTaken):
             pass
         finally:
             self._completions.in_flight -= 1

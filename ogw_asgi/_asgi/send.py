@@ -111,15 +111,12 @@ class Reply:
                     return
                 self._sent_s = clock_s()
 
-    async def part(self, body: bytes) -> None:
-        """A piece of a stream. Whoever sends many of them has a limit of its own over all."""
-        try:
-            if self._turns is None and self._head is None:  # as nearly always; what is below costs as much as sending
-                await self._send({"type": "http.response.body", "body": body, "more_body": True})
-            else:
-                await self._hand_over(body, more=True)
-        except Exception as error:
-            raise CallerGone from error
+    def part(self, body: bytes) -> Awaitable[None]:
+        """A piece of a stream. Whoever sends many of them has a limit of its own over all, and takes any exception for
+        what `CallerGone` is elsewhere: to catch it here would take a coroutine for each."""
+        if self._turns is None and self._head is None:  # as nearly always
+            return self._send({"type": "http.response.body", "body": body, "more_body": True})
+        return self._hand_over(body, more=True)
 
     async def last_part(self, body: bytes) -> None:
         """The last piece of a stream that is left without its end."""

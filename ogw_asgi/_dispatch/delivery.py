@@ -48,7 +48,7 @@ class Delivery:
     async def run(self, send: Send) -> Break | None:
         """Relay to the end. None: complete, and `[DONE]` was the last thing sent. Else what broke; nothing sent of it.
 
-        Raises what `send` raises.
+        Raises NotTaken.
         """
         while True:
             if on_trio():

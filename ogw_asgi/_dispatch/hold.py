@@ -9,7 +9,7 @@ from .._wire.masking import Mask
 from .answer import Answer
 from .clock import clock_s
 from .reading import Break, outcome_of
-from .relay import Relay
+from .relay import NotTaken, Relay
 
 
 class _TooLarge(Exception):
@@ -34,7 +34,7 @@ async def hold(answer: Answer, timeouts: Timeouts, limit_bytes: int) -> Answer |
     relay = Relay(answer, stream, timeouts, Mask())  # what it would tell the caller is told nobody
     try:
         broken = await relay.run(keep)
-    except _TooLarge:
+    except NotTaken:
         broken = Break("too_large_to_hold", "")
     duration_s = clock_s() - answer.started_s
     if broken is not None:

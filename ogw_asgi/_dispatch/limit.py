@@ -22,6 +22,11 @@ class Limit(Protocol):
 
     scope: anyio.CancelScope
 
+    @property
+    def passed(self) -> bool:
+        """The time is over, and nothing in the scope can wait any more."""
+        ...
+
     def move(self, until_s: float) -> None:
         """To another time on the loop's clock, earlier or later; `inf` lifts it."""
         ...
@@ -48,6 +53,10 @@ class Deadline:
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.scope = scope
 
+    @property
+    def passed(self) -> bool:
+        return self.scope.cancel_called
+
     def move(self, until_s: float) -> None:
         self.scope.deadline = until_s
 
@@ -58,10 +67,11 @@ class Deadline:
 class Timer:
     """A Limit on asyncio. Whoever makes it stops it."""
 
-    __slots__ = ("_due_s", "_handle", "_loop", "_until_s", "scope")
+    __slots__ = ("_due_s", "_handle", "_loop", "_until_s", "passed", "scope")
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.scope = scope
+        self.passed = False
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
         self._due_s = self._until_s = math.inf
@@ -84,6 +94,7 @@ class Timer:
     def _ring(self) -> None:
         self._handle = None
         if self._loop.time() >= self._until_s:
+            self.passed = True
             self.scope.cancel()
         else:
             self._set()

@@ -65,30 +65,50 @@ class Reading:
 
     async def next(self, limit: Limit, how: How) -> Found | Break:
         """What the next step of the stream finds. Raises nothing; `limit` is moved to when it is late."""
+        limit.move(self.late_s())
+        if self.stream.at_hand:
+            return self.found(None, limit, how)
+        try:
+            piece = await self.stream.chunks.__anext__()
+        except (StopAsyncIteration, TransportFailure) as end:
+            return self.ended(end, limit)
+        return self.found(piece, limit, how)
+
+    # The parts of `next`, none of which waits: whoever waits often does so from where they are.
+
+    def late_s(self) -> float:
+        """When the next step is late."""
         until_s = self._last_event_s + self._idle_s
         if self._finished_s is not None:
-            until_s = min(until_s, self._finished_s + self._timeouts.tail_s)
-        limit.move(until_s if until_s < self.ends_s else self.ends_s)
+            tail_s = self._finished_s + self._timeouts.tail_s
+            until_s = tail_s if tail_s < until_s else until_s
+        return until_s if until_s < self.ends_s else self.ends_s
+
+    def found(self, piece: bytes | None, limit: Limit, how: How) -> Found | Break:
+        """What is in a piece that has come; None: in what is at hand."""
         stream = self.stream
+        try:
+            found = stream.take(how) if piece is None else stream.feed(piece, how)
+        except StreamDefect as defect:
+            return self.broken(defect.cause)
+        return self._in_time(found, limit)
+
+    def ended(self, end: StopAsyncIteration | TransportFailure, limit: Limit) -> Found | Break:
+        """What is left when no more pieces come."""
+        if isinstance(end, TransportFailure):
+            return self.broken(end.kind, failure=end.kind)
         found: Found | Break | None
         try:
-            found = stream.take(how) if stream.at_hand else stream.feed(await stream.chunks.__anext__(), how)
-        except StopAsyncIteration:
-            found = self._end()
+            found = self.stream.end()
         except StreamDefect as defect:
-            return self.broken(defect.cause)
-        except TransportFailure as failure:
-            return self.broken(failure.kind, failure=failure.kind)
-        if limit.scope.cancel_called:
-            # The limit ran out as these came: nothing can be awaited in here any more, so they are late.
+            found = self.broken(defect.cause)
+        return self._in_time(found, limit)
+
+    def _in_time(self, found: Found | Break | None, limit: Limit) -> Found | Break:
+        if limit.passed:
+            # It ran out as these came: nothing can be awaited in here any more, so they are late.
             return self.late()
         return self.broken("incomplete") if found is None else found
-
-    def _end(self) -> Found | Break | None:
-        try:
-            return self.stream.end()
-        except StreamDefect as defect:
-            return self.broken(defect.cause)
 
     def late(self) -> Break:
         return self.broken("idle" if self.clock_s() < self.ends_s else "too_long")

@@ -11,6 +11,7 @@ from .._wire.chunks import glance, read_chunk
 from .._wire.masking import Mask
 from .._wire.sse import DONE, Comment, Event, frame, frame_comment
 from .._wire.transcript import Transcript
+from ..transports.base import TransportFailure
 from .answer import Answer
 from .clock import clock_s
 from .limit import limited
@@ -24,6 +25,10 @@ STALLED = "caller_stalled"
 """The cause of a break that is the caller's: it took nothing for `send_s`."""
 
 Send = Callable[[bytes], Awaitable[None]]
+
+
+class NotTaken(Exception):
+    """`send` has raised: nobody takes the stream any more."""
 
 
 class Relay:
@@ -51,13 +56,14 @@ class Relay:
     async def run(self, send: Send) -> Break | None:
         """Relay to the end. None: complete, and `[DONE]` was the last thing sent. Else what broke; nothing sent of it.
 
-        Raises what `send` raises.
+        Raises NotTaken.
         """
         stream = self._stream
         reading = Reading(self._answer.target.provider, stream, self._timeouts, self._mask)
         # Events that need no look go on as they came, together; a transcript must have seen every one of them.
         how: How = "as they came" if self._transcript is None else "frames"
         send_s = self._timeouts.send_s
+        chunks = stream.chunks
         parts = [self._opening()]
         data, over = True, not stream.at_hand
         broken: Break | None = None
@@ -65,7 +71,17 @@ class Relay:
         with limited() as limit:
             while True:
                 while not over:
-                    found = await reading.next(limit, how)
+                    limit.move(reading.late_s())
+                    if stream.at_hand:
+                        found = reading.found(None, limit, how)
+                    else:
+                        try:
+                            # From here, and not from a coroutine of its own: that would be made for every piece.
+                            piece = await chunks.__anext__()
+                        except (StopAsyncIteration, TransportFailure) as end:
+                            found = reading.ended(end, limit)
+                        else:
+                            found = reading.found(piece, limit, how)
                     if isinstance(found, bytes):
                         parts.append(found)
                         data = True
@@ -86,10 +102,13 @@ class Relay:
                     self._sending_s = reading.clock_s()
                     until_s = self._sending_s + send_s
                     limit.move(until_s if until_s < reading.ends_s else reading.ends_s)
-                    await send(out)
+                    try:
+                        await send(out)
+                    except Exception as error:
+                        raise NotTaken from error
                     self._sending_s = None
                     self.delivered_bytes += len(out)
-                    if limit.scope.cancel_called and reading.clock_s() < reading.ends_s:
+                    if limit.passed and reading.clock_s() < reading.ends_s:
                         return Break(STALLED, "")  # only a server's shield kept the send alive
                 if data:  # comments go on to the caller, but they do not reset the idle limit
                     reading.heard()
@@ -103,9 +122,12 @@ class Relay:
                 return Break(STALLED, "")
             broken = reading.late()
         if stream.finished:  # nothing of the answer is missing: what came after it, or did not, is no break
-            with anyio.move_on_after(self._timeouts.send_s):
-                await send(self._end())
-                return None
+            try:
+                with anyio.move_on_after(self._timeouts.send_s):
+                    await send(self._end())
+                    return None
+            except Exception as error:
+                raise NotTaken from error
             return Break(STALLED, "")
         return broken
 

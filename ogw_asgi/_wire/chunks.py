@@ -69,7 +69,12 @@ def unflagged(data: bytes) -> int:
     """How much of `data`, which begins with an event, is whole events that a glance at each would let pass, and whose
     framing is ours. They can be relayed as they are, all at once.
     """
-    if b"\r" in data:
+    try:
+        if _is_well(data.decode()):
+            return len(data)
+    except UnicodeDecodeError:
+        pass  # the events before it may be well
+    if data.find(b"\r") >= 0:
         return 0
     size = _as_we_frame_it(data).end()  # type: ignore[union-attr]  # matches everywhere
     if size != len(data):
@@ -87,6 +92,22 @@ def unflagged(data: bytes) -> int:
         return size
     before = data.rfind(b"\n\n", 0, flagged)
     return before + 2 if before >= 0 else 0
+
+
+def _is_well(text: str) -> bool:
+    """Whether all of `text` is such events; of one that holds a `null` spelled otherwise it may say no.
+
+    Looks at a string: to ask bytes whether they hold others costs CPython an exception, and a call for each look.
+    """
+    if text[:7] != "data: {" or text[-3:] != "}\n\n" or "\r" in text or '"error"' in text:
+        return False
+    before_its_end = text[:-2]
+    if "\n" in before_its_end and "\n" in before_its_end.replace("}\n\ndata: {", ""):
+        return False
+    reasons = text.split('"finish_reason"', 2)
+    if len(reasons) <= 2:
+        return reasons[-1][:5] == ":null" or len(reasons) == 1
+    return text.count('"finish_reason":null') == text.count('"finish_reason"')
 
 
 def read_chunk(payload: bytes, *, error_event: bool = False) -> Chunk:
