@@ -40,7 +40,8 @@ class Reading:
     """Reads one stream. Whoever reads keeps a limit around all of it, which is moved here.
 
     Attributes:
-        ends_s: when the stream has been going on for too long, on the loop's clock.
+        late_s: when the next step is late, on the loop's clock.
+        ends_s: when the stream has been going on for too long.
     """
 
     def __init__(self, provider: str, stream: ChatStream, timeouts: Timeouts, mask: Mask) -> None:
@@ -50,22 +51,28 @@ class Reading:
         self._mask = mask
         self._idle_s = timeouts.idle_s
         self.clock_s = this_loop().clock_s
-        self._last_event_s = started_s = self.clock_s()
+        started_s = self.clock_s()
         self._finished_s = started_s if stream.finished else None
-        self.ends_s = started_s + timeouts.stream_max_s
+        self.ends_s = self.late_s = started_s + timeouts.stream_max_s
+        self.heard()
 
     def heard(self) -> None:
         """A data event has come, and whoever it was for has taken it."""
-        self._last_event_s = self.clock_s()
+        self._last_event_s = now_s = self.clock_s()
+        until_s = now_s + self._idle_s
+        if self._finished_s is not None:
+            until_s = min(until_s, self._finished_s + self._timeouts.tail_s)
+        self.late_s = until_s if until_s < self.ends_s else self.ends_s
 
     def look(self) -> None:
         """Notice when nothing of the answer can be missing any more: its tail has a shorter limit."""
         if self._finished_s is None and self.stream.finished:
             self._finished_s = self.clock_s()
+            self.late_s = min(self.late_s, self._finished_s + self._timeouts.tail_s)
 
     async def next(self, limit: Limit, how: How) -> Found | Break:
         """What the next step of the stream finds. Raises nothing; `limit` is moved to when it is late."""
-        limit.move(self.late_s())
+        limit.move(self.late_s)
         if self.stream.at_hand:
             return self.found(None, limit, how)
         try:
@@ -75,14 +82,6 @@ class Reading:
         return self.found(piece, limit, how)
 
     # The parts of `next`, none of which waits: whoever waits often does so from where they are.
-
-    def late_s(self) -> float:
-        """When the next step is late."""
-        until_s = self._last_event_s + self._idle_s
-        if self._finished_s is not None:
-            tail_s = self._finished_s + self._timeouts.tail_s
-            until_s = tail_s if tail_s < until_s else until_s
-        return until_s if until_s < self.ends_s else self.ends_s
 
     def found(self, piece: bytes | None, limit: Limit, how: How) -> Found | Break:
         """What is in a piece that has come; None: in what is at hand."""

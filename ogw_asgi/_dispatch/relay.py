@@ -14,9 +14,9 @@ from .._wire.transcript import Transcript
 from ..transports.base import TransportFailure
 from .answer import Answer
 from .clock import clock_s
-from .limit import limited
+from .limit import Limit, limited
 from .reading import Break, Reading
-from .stream import ChatStream, How
+from .stream import ChatStream, Found, How
 
 DRAIN_BYTES = 16 << 10
 DRAIN_S = 0.05
@@ -50,6 +50,7 @@ class Relay:
         self._timeouts = timeouts
         self._transcript = transcript
         self._mask = mask
+        self._how: How = "as they came" if transcript is None else "frames"
         self.delivered_bytes = 0
         self._sending_s: float | None = None
 
@@ -58,46 +59,21 @@ class Relay:
 
         Raises NotTaken.
         """
-        stream = self._stream
+        stream, report = self._stream, self._answer.report
         reading = Reading(self._answer.target.provider, stream, self._timeouts, self._mask)
         # Events that need no look go on as they came, together; a transcript must have seen every one of them.
-        how: How = "as they came" if self._transcript is None else "frames"
-        send_s = self._timeouts.send_s
-        chunks = stream.chunks
-        parts = [self._opening()]
-        data, over = True, not stream.at_hand
+        passing = self._transcript is None
+        chunks, send_s = stream.chunks, self._timeouts.send_s
+        out, data = self._opening(), True
         broken: Break | None = None
-        report = self._answer.report
         with limited() as limit:
+            if stream.at_hand:
+                more, _, broken = self._look(reading.found(None, limit, self._how), reading, limit)
+                out += more
             while True:
-                while not over:
-                    limit.move(reading.late_s())
-                    if stream.at_hand:
-                        found = reading.found(None, limit, how)
-                    else:
-                        try:
-                            # From here, and not from a coroutine of its own: that would be made for every piece.
-                            piece = await chunks.__anext__()
-                        except (StopAsyncIteration, TransportFailure) as end:
-                            found = reading.ended(end, limit)
-                        else:
-                            found = reading.found(piece, limit, how)
-                    if isinstance(found, bytes):
-                        parts.append(found)
-                        data = True
-                        if report is not None:
-                            report.saw(found)
-                    elif isinstance(found, Break):
-                        broken = found
-                        break
-                    else:
-                        some, over, broken = self._judge(found, parts, reading)
-                        data = data or some
-                        reading.look()
-                    over = over or not stream.at_hand
                 if report is not None and data and self.delivered_bytes:
                     report.heard_on()
-                if out := parts[0] if len(parts) == 1 else b"".join(parts):
+                if out:
                     # A caller that reads slowly is no silence of the provider; one that does not read at all is gone.
                     self._sending_s = reading.clock_s()
                     until_s = self._sending_s + send_s
@@ -108,6 +84,7 @@ class Relay:
                         raise NotTaken from error
                     self._sending_s = None
                     self.delivered_bytes += len(out)
+                    out = b""  # the next may take its time
                     if limit.passed and reading.clock_s() < reading.ends_s:
                         return Break(STALLED, "")  # only a server's shield kept the send alive
                 if data:  # comments go on to the caller, but they do not reset the idle limit
@@ -116,7 +93,19 @@ class Relay:
                     break
                 if stream.done:
                     return None
-                parts, data, over = [], False, False
+                limit.move(reading.late_s)
+                try:
+                    # From here, and not from a coroutine of its own: that would be made for every piece.
+                    out = await chunks.__anext__()
+                except (StopAsyncIteration, TransportFailure) as end:
+                    out, data, broken = self._look(reading.ended(end, limit), reading, limit)
+                    continue
+                if passing and not limit.passed and stream.passes(out):
+                    data = True
+                    if report is not None:
+                        report.saw(out)
+                else:
+                    out, data, broken = self._look(reading.found(out, limit, self._how), reading, limit)
         if limit.scope.cancelled_caught:
             if self._sending_s is not None and reading.clock_s() < reading.ends_s:
                 return Break(STALLED, "")
@@ -130,6 +119,31 @@ class Relay:
                 raise NotTaken from error
             return Break(STALLED, "")
         return broken
+
+    def _look(self, found: Found | Break, reading: Reading, limit: Limit) -> tuple[bytes, bool, Break | None]:
+        """What is to be sent of `found`, and of all that is at hand; was there data in it, and what is broken?"""
+        stream, report = self._stream, self._answer.report
+        parts: list[bytes] = []
+        data, over = False, False
+        broken: Break | None = None
+        while True:
+            if isinstance(found, bytes):
+                parts.append(found)
+                data = True
+                if report is not None:
+                    report.saw(found)
+            elif isinstance(found, Break):
+                broken = found
+                break
+            else:
+                some, over, broken = self._judge(found, parts, reading)
+                data = data or some
+                reading.look()
+            if over or not stream.at_hand:
+                break
+            limit.move(reading.late_s)
+            found = reading.found(None, limit, self._how)
+        return b"".join(parts), data, broken
 
     def _judge(
         self, frames: list[Event | Comment], parts: list[bytes], reading: Reading

@@ -83,6 +83,19 @@ class ChatStream:
             return self.end()
         return self.feed(piece, how)
 
+    def passes(self, piece: bytes) -> bool:
+        """Whether all of a piece may go on as it came, nothing being at hand. If so it is taken, else to be fed."""
+        size = len(piece)
+        if (
+            self._decoder.holds
+            or size > self._event_bytes
+            or self.received_bytes + size > self._limit_bytes
+            or unflagged(piece) < size
+        ):
+            return False
+        self.received_bytes += size
+        return True
+
     def feed(self, piece: bytes, how: How) -> Found:
         """What has come by now, perhaps nothing. Raises StreamDefect."""
         self.received_bytes += len(piece)
