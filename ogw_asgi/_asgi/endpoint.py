@@ -26,7 +26,7 @@ from .._wire.headers import (
     refuse_two_tokens,
 )
 from .._wire.structure import takes_long
-from ..auth.base import authenticate
+from ..auth.base import SCOPE_KEY, authenticate
 from ..exceptions import EndpointDenied, RequestRejected
 from ..telemetry.events import EgressDenied, RequestEnded, RequestOutcome, RequestRefused, StreamBroken
 from .door import Door, read_head
@@ -145,7 +145,9 @@ class _Exchange:
             refuse_two_lengths(headers)
             if door.authenticator is not None:
                 refuse_two_tokens(headers)
-            principal = await authenticate(door.authenticator, self._scope, door.timeouts.authenticate_s)
+            principal = None
+            if door.authenticator is not None or SCOPE_KEY in self._scope:
+                principal = await authenticate(door.authenticator, self._scope, door.timeouts.authenticate_s)
             if principal is not None:
                 self._principal = principal
                 self._caller = principal.id
@@ -276,4 +278,4 @@ async def _refuse(reply: Reply, refusal: RequestRejected) -> None:
 
 def new_request_id() -> str:
     """32 hex digits. It need only be unlike others: what cannot be guessed costs a system call."""
-    return f"{random.getrandbits(128):032x}"
+    return random.getrandbits(128).to_bytes(16).hex()

@@ -32,8 +32,10 @@ async def receive_body(receive: Receive, announced: int | None, limits: Limits, 
     started_s = last_byte_s = clock_s()
     try:
         while True:
-            average_until_s = started_s + stall_s + size / limits.upload_bytes_per_s
-            limit.move(min(last_byte_s + stall_s, average_until_s))
+            until_s = started_s + stall_s + size / limits.upload_bytes_per_s
+            if last_byte_s + stall_s < until_s:
+                until_s = last_byte_s + stall_s
+            limit.move(until_s)
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise RequestRejected(

@@ -55,8 +55,7 @@ class Reply:
         self.limit: Limit | None = None
         self._send = send
         self._send_s = send_s
-        self._head_only = scope.get("method") == "HEAD"
-        self._http1 = str(scope.get("http_version", "1.1")).startswith("1")
+        self._scope = scope
         self._request_id: Header = (b"x-request-id", request_id.encode("ascii"))
         self._head: MutableMapping[str, Any] | None = None
         self._sent_s = 0.0
@@ -72,14 +71,14 @@ class Reply:
     def json(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> Awaitable[None]:
         return self.content(status, b"application/json", body, headers)
 
-    async def content(self, status: int, media: bytes, body: bytes, headers: Sequence[Header]) -> None:
-        length = (b"content-length", str(len(body)).encode("ascii"))
+    def content(self, status: int, media: bytes, body: bytes, headers: Sequence[Header]) -> Awaitable[None]:
+        length = (b"content-length", b"%d" % len(body))
         self._begin(status, [(b"content-type", media), length, self._request_id, *headers])
-        await self._tell_last(b"" if self._head_only else body)
+        return self._tell_last(b"" if self._scope.get("method") == "HEAD" else body)
 
-    async def empty(self, status: int, headers: Sequence[Header]) -> None:
+    def empty(self, status: int, headers: Sequence[Header]) -> Awaitable[None]:
         self._begin(status, [self._request_id, *headers])
-        await self._tell_last(b"")
+        return self._tell_last(b"")
 
     def begin_stream(self, status: int, headers: Sequence[Header]) -> None:
         """The head goes out with the first part: both are there, and a second wait for the caller is saved.
@@ -158,7 +157,7 @@ class Reply:
             headers.append((b"retry-after-ms", str(math.ceil(wait_s * 1000)).encode("ascii")))
         if refusal.should_retry is not None:
             headers.append((b"x-should-retry", b"true" if refusal.should_retry else b"false"))
-        if refusal.close and self._http1:
+        if refusal.close and str(self._scope.get("http_version", "1.1")).startswith("1"):
             # The body is unread: what is left of it must not be taken for the next request.
             headers.append((b"connection", b"close"))
         body = render_error(
@@ -174,9 +173,9 @@ class Reply:
         self.begun = True
         self._head = {"type": "http.response.start", "status": status, "headers": headers}
 
-    async def _tell_last(self, body: bytes, *, more: bool = False) -> None:
+    def _tell_last(self, body: bytes, *, more: bool = False) -> Awaitable[None]:
         self._over = True
-        await self._tell(body, more=more)
+        return self._tell(body, more=more)
 
     async def _tell(self, body: bytes, *, more: bool = True) -> None:
         try:

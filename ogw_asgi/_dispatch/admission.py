@@ -137,7 +137,7 @@ class Admission:
             scope=scope,
             started_s=now_s + wait_s,
             stream=stream,
-            slow_after_s=own_s if learned_s is None else min(own_s, learned_s),
+            slow_after_s=own_s if learned_s is None or own_s < learned_s else learned_s,
             learned=learned,
             # A plain answer takes as long as it is; only of a stream's first chunk does lateness say anything.
             late_after_s=learned_s if stream else None,
@@ -164,7 +164,8 @@ class Admission:
             return
         if charge.model == "ok":
             permit.learned.add(took_s)
-        await self._apply(_events(permit, charge), now_s)
+        events = _events(permit, charge)
+        self._notice(events, await self.store.apply(events, now_s))
 
     async def outrun(self, permit: Permit, now_s: float) -> None:
         """It was cancelled, for another target has answered; which says something when it had had its second."""
@@ -243,10 +244,13 @@ class Admission:
     async def _apply(self, events: Sequence[tuple[Key, Event]], now_s: float) -> Sequence[tuple[Circuit, Circuit]]:
         """Apply events to the circuits of one target, and let those know whom a change concerns."""
         changes = await self.store.apply(events, now_s)
-        for (key, _), (before, after) in zip(events, changes, strict=True):
-            if before.phase != after.phase:
-                self.changed(key, after)
+        self._notice(events, changes)
         return changes
+
+    def _notice(self, events: Sequence[tuple[Key, Event]], changes: Sequence[tuple[Circuit, Circuit]]) -> None:
+        for (key, _), (before, after) in zip(events, changes, strict=True):
+            if before is not after and before.phase != after.phase:
+                self.changed(key, after)
 
     def _wake(self, opened: Key) -> None:
         behind = [

@@ -8,6 +8,7 @@ cancelled, and their connections closed, before anything of the winner goes out.
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable
 from contextvars import Context, copy_context
 from functools import partial
 
@@ -204,7 +205,7 @@ class Contest:
     def _let_follow(self, run: Run) -> None:
         """Say when the next attempt starts beside this one, besides when this one has failed."""
         step, terms = run.step, self._terms
-        if not self._failover.targets_left:
+        if not self._failover.is_anybody_left:
             return
         self._context = self._context or copy_context()
         run.permit.on_open = partial(self._opened, run)
@@ -230,7 +231,7 @@ class Contest:
         await self._settle(run, classify(answer.outcome), answer.outcome, self._loop.clock_s())
         return await self._terms.finish(answer)
 
-    async def _settle(self, run: Run, verdict: Verdict, outcome: Outcome, now_s: float) -> None:
+    def _settle(self, run: Run, verdict: Verdict, outcome: Outcome, now_s: float) -> Awaitable[None]:
         # At the time that the failover machine was told, or a cooldown of its own would look like somebody else's.
         told = charge(
             verdict,
@@ -240,7 +241,7 @@ class Contest:
             slow_after_s=run.permit.slow_after_s,
         )
         run.impatient = told is NEUTRAL and verdict.counts is not None
-        await self._admission.settle(run.permit, told, now_s, took_s=outcome.duration_s)
+        return self._admission.settle(run.permit, told, now_s, took_s=outcome.duration_s)
 
     async def _conclude(self, run: Run, result: Answer | Outcome | None) -> None:
         now_s = self._loop.clock_s()

@@ -151,7 +151,10 @@ Event = Admitted | Succeeded | Failed | Late | Released | Outrun | Cooled
 
 def transition(state: Circuit, event: Event, now_s: float, breaker: Breaker, jitter: float = 0.5) -> Circuit:
     """The state after the event. Total: any event may come in any phase; what says nothing changes nothing."""
-    state = anchored(state, now_s)
+    if now_s < state.seen_s:
+        state = anchored(state, now_s)
+    if now_s < state.sound_until_s and state.phase == "closed" and type(event) is Succeeded:
+        return state  # as nearly always
     match event:
         case Admitted():
             return _admitted(state, event, now_s)
@@ -202,8 +205,6 @@ def _admitted(state: Circuit, event: Admitted, now_s: float) -> Circuit:
 
 def _succeeded(state: Circuit, event: Succeeded, now_s: float) -> Circuit:
     if state.phase == "closed":
-        if now_s < state.sound_until_s:
-            return state
         return _noted(state, Result(now_s, "ok", event.ticket), now_s)
     if event.started_s < state.since_s and not (state.silent or _holds(state, event.ticket)):
         return state  # it went out before the errors began, so it says nothing about their end

@@ -109,8 +109,14 @@ class Failover:
     @property
     def targets_left(self) -> list[Target]:
         """Whose standing the next question depends on, each once, in their order."""
-        targets = self._plan.targets
-        return list(dict.fromkeys([targets[position] for position in self._left]))
+        targets, left = self._plan.targets, self._left
+        if len(left) == 1:
+            return [targets[left[0]]]
+        return list(dict.fromkeys([targets[position] for position in left]))
+
+    @property
+    def is_anybody_left(self) -> bool:
+        return bool(self._left)
 
     def next_step(
         self,
@@ -131,8 +137,9 @@ class Failover:
             return self._give_up()
         while choice := self._choose(now_s, jitter, standings, hedge=hedge):
             target = choice.target
-            others = len(self._untried(target)) if len(self._left) > 1 else 0
-            others = min(others, self._max_attempts - self._made - len(self._under_way) - 1)
+            others = 0
+            if len(self._left) > 1:
+                others = min(len(self._untried(target)), self._max_attempts - self._made - len(self._under_way) - 1)
             if self._shares.is_over(now_s):
                 return self._give_up(out_of_time=True) if not self._under_way else None
             share = self._shares.of(now_s, others, choice.wait_s)
@@ -225,22 +232,30 @@ class Failover:
         self._note(step, Ended(step.target, outcome, classify(outcome, self._failover_on)))
 
     def _leave(self, step: Try) -> None:
-        left = tuple([other for other in self._under_way if other is not step])
-        if len(left) == len(self._under_way):
+        under_way = self._under_way
+        if len(under_way) == 1 and under_way[0] is step:
+            self._under_way = ()
+            return
+        left = tuple([other for other in under_way if other is not step])
+        if len(left) == len(under_way):
             raise RuntimeError("this step is not under way")
         self._under_way = left
 
     def _drop(self, position: int) -> None:
         """Nothing is asked there any more."""
-        at = self._left.index(position)
-        self._left = (*self._left[:at], *self._left[at + 1 :])
+        self._left = tuple([other for other in self._left if other != position]) if len(self._left) > 1 else ()
 
     def _note(self, step: Try, ended: Ended) -> None:
         self.last = line_of(ended)
         if ended.reason == "denied":
             return  # a line of it would tell the caller's names that resolve from those that do not
-        place = bisect(self._orders, step.order) if self._orders else 0
-        self._orders = (*self._orders[:place], step.order, *self._orders[place:])
+        orders = self._orders
+        if not orders or orders[-1] < step.order:
+            self._orders = (*orders, step.order)
+            self.attempts.append(self.last)
+            return
+        place = bisect(orders, step.order)
+        self._orders = (*orders[:place], step.order, *orders[place:])
         self.attempts.insert(place, self.last)
 
     def _choose(
@@ -249,7 +264,7 @@ class Failover:
         """The first of those left that may be asked now; else whoever may be asked soonest."""
         if self._made + len(self._under_way) >= self._max_attempts:
             return None
-        asked = [step.target for step in self._under_way]
+        asked = [step.target for step in self._under_way] if self._under_way else ()
         soonest: _Choice | None = None
         for position in self._left:
             target = self._plan.targets[position]

@@ -41,7 +41,7 @@ def standing(circuits: Iterable[Circuit], now_s: float) -> Standing:
     until_s = cooling_until_s = float("-inf")
     blocked = recovering = False
     for seen in circuits:
-        circuit = anchored(seen, now_s)
+        circuit = seen if seen.seen_s <= now_s else anchored(seen, now_s)
         if circuit.cooling_until_s > now_s:
             cooling_until_s = max(cooling_until_s, circuit.cooling_until_s)
         if circuit.phase == "closed":

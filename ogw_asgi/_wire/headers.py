@@ -32,6 +32,8 @@ _KNOWN = (SEQUENCE, VLLM_ENDPOINT, VLLM_API_KEY, TIMEOUT, ON_STREAM_BREAK, SUCCE
 _ONCE = ("authorization", "content-type")
 _ONLY_ONCE = "it once, not twice"
 _NOTHING = (b"",)
+_USUAL_NAME = 64
+"""Names of up to so many bytes are remembered; callers choose them."""
 _JSON = b"application/json"
 
 _printable = re.compile(rb"[!-~](?:[\t -~]*[!-~])?").fullmatch
@@ -51,13 +53,25 @@ Values = Mapping[str, Sequence[bytes]]
 def header_values(headers: Iterable[Header]) -> Values:
     """The raw headers, sorted by name once for all who look at them."""
     values: dict[str, list[bytes]] = {}
-    for name, value in headers:
-        values.setdefault(name.decode("latin-1").lower(), []).append(value)
+    for raw_name, value in headers:
+        name = _known_name(raw_name) if len(raw_name) <= _USUAL_NAME else raw_name.decode("latin-1").lower()
+        found = values.get(name)
+        if found is None:
+            values[name] = [value]
+        else:
+            found.append(value)
     return values
+
+
+@lru_cache(maxsize=256)
+def _known_name(raw: bytes) -> str:
+    return raw.decode("latin-1").lower()
 
 
 def refuse_repeats(values: Values) -> None:
     """Raises the 400 for a header that must not come twice and did: which one counts is anyone's guess."""
+    if sum(map(len, values.values())) == len(values):
+        return
     for name, found in values.items():
         if len(found) > 1 and (name in _ONCE or name.startswith(_PREFIX)):
             raise bad_header(_shown(name), _ONLY_ONCE)
@@ -105,13 +119,14 @@ def read_request_id(values: Values) -> str | None:
 def read_options(values: Values, *, request_id: str, limits: Limits, header_max_s: float) -> CallOptions:
     """What the headers ask for. Raises the 400 that names the header; run `refuse_repeats` first."""
     texts: dict[str, str] = {}
-    for name, found in values.items():
-        if name.startswith(_PREFIX):
-            if name not in _KNOWN:
-                raise bad_header(_shown(name), "one of " + ", ".join(_KNOWN))
-            text = _text(name, found[0], limits)
-            if text:
-                texts[name] = text
+    if _PREFIX in "\n".join(values):  # nearly always there is none of ours
+        for name, found in values.items():
+            if name.startswith(_PREFIX):
+                if name not in _KNOWN:
+                    raise bad_header(_shown(name), "one of " + ", ".join(_KNOWN))
+                text = _text(name, found[0], limits)
+                if text:
+                    texts[name] = text
     trace_id, trace_flags = _trace(values)
     return CallOptions(
         request_id=request_id,
