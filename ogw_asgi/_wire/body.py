@@ -66,14 +66,14 @@ def read_body(raw: bytes, limits: Limits, *, patiently: bool = False, told: bool
     """
     if not raw:
         raise bad_body("The body is empty: expected a JSON object.")
-    cut = None if patiently else cut_at_quotes(raw)
-    bare = raw if cut is None else cut.bare  # each look at all of a long body costs as much as much of the rest
-    commas = bare.count(b",")
-    structure = refuse_structure(bare, limits, commas)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise bad_body("The body is not valid UTF-8.") from None
+    cut = None if patiently else cut_at_quotes(raw, text)
+    bare = raw if cut is None else cut.bare  # each look at all of a long body costs as much as much of the rest
+    commas = bare.count(b",")
+    structure = refuse_structure(bare, limits, commas)
     if commas >= MEMBERS:
         refuse_width(raw, limits, structure)
     found = read_at_once(raw, text, cut.strings) if cut is not None and commas < limits.messages else None

@@ -46,12 +46,15 @@ def _finite(digits: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_constant=_constant, parse_float=_finite)
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # not in typeshed
 
 
 def read_value(text: str, start: int = 0) -> tuple[Any, int]:
     """The value that begins at `start` (no blanks before it), and where it ends. Raises InvalidJSON."""
     try:
-        return _decoder.raw_decode(text, start)
+        return _scan(text, start)
+    except StopIteration as end:
+        raise InvalidJSON(f"Expecting value at character {end.value}") from None
     except InvalidJSON:
         raise
     except RecursionError:
@@ -64,8 +67,8 @@ def read_value(text: str, start: int = 0) -> tuple[Any, int]:
 
 def read_document(text: str) -> Any:
     """The one value that `text` holds, blanks around it allowed. Raises InvalidJSON."""
-    value, end = read_value(text, _skip(text, 0).end())  # type: ignore[union-attr]  # matches everywhere
-    if _skip(text, end).end() != len(text):  # type: ignore[union-attr]
+    value, end = read_value(text, 0 if text[:1] == "{" else _blanks(text, 0))
+    if end != len(text) and _blanks(text, end) != len(text):
         raise InvalidJSON(f"something follows it at character {end}")
     return value
 

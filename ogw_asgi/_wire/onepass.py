@@ -34,12 +34,12 @@ class Cut(NamedTuple):
     bare: bytes
 
 
-def cut_at_quotes(raw: bytes) -> Cut | None:
+def cut_at_quotes(raw: bytes, text: str) -> Cut | None:
     """None: there are too many of them."""
     pieces = raw.split(b'"', QUOTES)
     if len(pieces) > QUOTES:
         return None
-    if b'\\"' in raw:  # which of them begin a string, only a parser knows
+    if '\\"' in text:  # which of them begin a string, only a parser knows
         return Cut(pieces, raw)
     return Cut(pieces[1::2], b"".join(pieces[::2]))
 
@@ -52,7 +52,7 @@ def read_at_once(raw: bytes, text: str, strings: Sequence[bytes]) -> tuple[dict[
     """
     # Between two quotes stands a name, a value, or what is between these. So if no known name comes twice there, and
     # none is written with escapes, none is lost in a dictionary, which keeps the last of two; others keep the first.
-    if b"\\" in raw and b"\\u00" in raw:
+    if "\\" in text and "\\u00" in text:
         return None
     known = [piece for piece in strings if len(piece) <= _LONGEST and piece in _KNOWN]
     if len(known) > len(set(known)):

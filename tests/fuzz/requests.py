@@ -217,7 +217,7 @@ def _read_at_once(raw: bytes) -> tuple[dict[str, Any], tuple[int, int]] | None:
         text = raw.decode()
     except UnicodeDecodeError:
         return None  # read_body has refused it before
-    cut = cut_at_quotes(raw)
+    cut = cut_at_quotes(raw, text)
     return None if cut is None else read_at_once(raw, text, cut.strings)
 
 

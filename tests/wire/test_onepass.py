@@ -33,7 +33,7 @@ def member_by_member(raw: bytes) -> ChatCall | tuple[str, str | None, str | None
 
 
 def at_once(raw: bytes) -> Any:
-    cut = cut_at_quotes(raw)
+    cut = cut_at_quotes(raw, raw.decode())
     return None if cut is None else read_at_once(raw, raw.decode(), cut.strings)
 
 
