@@ -88,6 +88,10 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._complete = True
 
+    @property
+    def at_end(self) -> bool:
+        return self._complete and not self._pieces
+
     async def chunks(self) -> AsyncIterator[bytes]:
         while True:
             if self._pieces:

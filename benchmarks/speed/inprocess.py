@@ -30,7 +30,7 @@ class _Response:
     status = 200
 
     def __init__(self, pieces: Sequence[bytes], content_type: bytes) -> None:
-        self._left = iter(pieces)
+        self._left = list(reversed(pieces))
         self.headers: Sequence[Header] = [
             (b"content-type", content_type),
             (b"date", b"Thu, 01 Jan 2026 00:00:00 GMT"),
@@ -49,9 +49,13 @@ class _Response:
         return self
 
     async def __anext__(self) -> bytes:
-        for piece in self._left:
-            return piece
+        if self._left:
+            return self._left.pop()
         raise StopAsyncIteration
+
+    @property
+    def at_end(self) -> bool:
+        return not self._left
 
     async def aclose(self) -> None:
         pass

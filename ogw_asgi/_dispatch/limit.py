@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import anyio
 
-from .clock import on_trio
+from .clock import this_loop
 
 
 class Limit(Protocol):
@@ -35,23 +34,46 @@ class Limit(Protocol):
         """Lift it for good."""
         ...
 
+    def __enter__(self) -> Self: ...
 
-@contextmanager
-def limited() -> Iterator[Limit]:
-    """Around what is to be ended when the time is over."""
-    with anyio.CancelScope() as scope:
-        limit: Limit = Deadline(scope) if on_trio() else Timer(scope)
-        try:
-            yield limit
-        finally:
-            limit.stop()
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool: ...
 
 
-class Deadline:
-    """A Limit on any loop."""
+def limited() -> Limit:
+    """Around what is to be ended when the time is over: `with limited() as limit`."""
+    loop = this_loop()
+    scope = loop.cancel_scope()
+    return Timer(scope) if loop.asyncio else Deadline(scope)
+
+
+class _Limit:
+    """Entering it is entering its scope."""
+
+    __slots__ = ("scope",)
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.scope = scope
+
+    def stop(self) -> None:
+        """Most end with their scope."""
+
+    def __enter__(self) -> Self:
+        self.scope.__enter__()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self.stop()
+        return bool(self.scope.__exit__(exc_type, exc, traceback))
+
+
+class Deadline(_Limit):
+    """A Limit on any loop."""
+
+    __slots__ = ()
 
     @property
     def passed(self) -> bool:
@@ -60,17 +82,14 @@ class Deadline:
     def move(self, until_s: float) -> None:
         self.scope.deadline = until_s
 
-    def stop(self) -> None:
-        pass  # it ends with its scope
 
-
-class Timer:
+class Timer(_Limit):
     """A Limit on asyncio. Whoever makes it stops it."""
 
-    __slots__ = ("_due_s", "_handle", "_loop", "_until_s", "passed", "scope")
+    __slots__ = ("_due_s", "_handle", "_loop", "_until_s", "passed")
 
     def __init__(self, scope: anyio.CancelScope) -> None:
-        self.scope = scope
+        super().__init__(scope)
         self.passed = False
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None

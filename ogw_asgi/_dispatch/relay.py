@@ -207,5 +207,7 @@ class Relay:
 
         Shielded, because servers report a caller whose response is complete as gone.
         """
+        if self._answer.response.at_end:
+            return
         with anyio.move_on_after(DRAIN_S, shield=True):
             await self._stream.drain(DRAIN_BYTES)

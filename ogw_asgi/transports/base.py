@@ -47,6 +47,11 @@ class UpstreamResponse(Protocol):
     status: int
     headers: Sequence[Header]
 
+    @property
+    def at_end(self) -> bool:
+        """All of the body has been taken, and its end has come, as far as that can be told without waiting."""
+        ...
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, not decoded, dechunked; may be iterated once.
 

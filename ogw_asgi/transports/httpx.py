@@ -267,6 +267,8 @@ class _Once:
 class _Response:
     """See base.UpstreamResponse."""
 
+    at_end = False  # only the end of the library's own iterator tells, and that lets the connection go
+
     def __init__(self, response: Any) -> None:
         self._response = response
         self._body: AsyncGenerator[bytes, None] | None = None

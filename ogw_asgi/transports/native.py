@@ -115,6 +115,10 @@ class _Response:
         self.status = parser.status
         self.headers: Sequence[Header] = parser.headers
 
+    @property
+    def at_end(self) -> bool:
+        return self._parser.complete and not self._parser.has_body
+
     def chunks(self) -> AsyncIterator[bytes]:
         return self
 

@@ -17,6 +17,7 @@ class NoBody:
 
     status = 200
     headers: Sequence[tuple[bytes, bytes]] = ()
+    at_end = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
         return

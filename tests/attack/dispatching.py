@@ -42,6 +42,7 @@ class Connection:
     status: int
     headers: Sequence[Header] = ()
     stream: bool = False
+    at_end: bool = False
 
     def chunks(self) -> Connection:
         # Not a generator: trio warns of each that is left half-way.

@@ -26,6 +26,7 @@ class LateResponse:
 
     status = 200
     headers: Sequence[Header] = ()
+    at_end = False
 
     def __init__(self, chunk: bytes, late_s: float) -> None:
         self._chunk = chunk

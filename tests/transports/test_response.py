@@ -20,6 +20,7 @@ from ogw_asgi.testing import (
     http_response,
 )
 from ogw_asgi.transports.base import FailureKind, Transport, TransportFailure, UpstreamResponse
+from ogw_asgi.transports.native import NativeTransport
 
 from .engines import DIFFERENCES, ENGINES, HEAD_BYTES, OK, Difference, Engine, fetch, outcome, request_to
 
@@ -75,6 +76,28 @@ async def test_a_whole_body_arrives_dechunked(transport: Transport, script: RawS
     with anyio.fail_after(5):
         async with RawUpstream(script) as server:
             assert (await fetch(transport, request_to(server.url))).body == body
+
+
+async def test_what_says_that_it_is_at_its_end_has_nothing_more_and_needs_not_be_waited_for(
+    transport: Transport,
+) -> None:
+    waits = anyio.Event()
+    script: RawScript = [http_head(200, CHUNKED), chunked(b"one"), Wait(waits), chunked(b"two", last=True)]
+    with anyio.fail_after(5):
+        async with RawUpstream(script) as server:
+            response = await transport.open(request_to(server.url))
+            chunks = response.chunks()
+            assert not response.at_end
+            assert await anext(chunks) == b"one"
+            assert not response.at_end, "the server has more to say"
+            waits.set()
+            assert await anext(chunks) == b"two"
+            said = response.at_end
+            with pytest.raises(StopAsyncIteration):
+                await anext(chunks)
+            assert response.at_end or not said
+            assert said == isinstance(transport, NativeTransport), "its last chunk and its end came in one piece"
+            await response.aclose()
 
 
 async def test_a_compressed_body_is_not_decoded(transport: Transport) -> None:
