@@ -96,13 +96,13 @@ def _granian(factory: str, environment: Mapping[str, str], place: Place, *, work
     return Server(command, port, cores=place.cores, environment=environment)
 
 
-def _ours(engine: str, *, breaker: bool = True, sinks: str = "") -> Callable[[Place], Server]:
+def _ours(engine: str, *, breaker: bool = True, sinks: str = "", rarely: bool = False) -> Callable[[Place], Server]:
     def start(place: Place) -> Server:
         _needs(engine)
         if sinks in _LISTENING:
             _needs(_LISTENING[sinks])
         environment = apps.settings(
-            engine, upstream=place.upstream, refusing=place.refusing, breaker=breaker, sinks=sinks
+            engine, upstream=place.upstream, refusing=place.refusing, breaker=breaker, sinks=sinks, rarely=rarely
         )
         return _uvicorn("gateway", environment, place)
 
@@ -224,6 +224,11 @@ PROXIES: Mapping[str, Proxy] = {
             name="ogw-no-breaker",
             about="ogw_asgi whose breaker never opens",
             start=_ours("native", breaker=False),
+        ),
+        Proxy(
+            name="ogw-gc",
+            about="ogw_asgi whose process is told to collect garbage rarely",
+            start=_ours("native", rarely=True),
         ),
         *(
             Proxy(name=f"ogw-{sinks}", about=f"ogw_asgi with {about}", start=_ours("native", sinks=sinks))
