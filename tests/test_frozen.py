@@ -6,12 +6,14 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import typing
 from dataclasses import FrozenInstanceError, field, replace
 
 import pytest
 
 from ogw_asgi import _frozen
-from ogw_asgi._values import CallOptions, UpstreamQuestion, UpstreamRequest
+from ogw_asgi._values import AttemptRecord, CallOptions, UpstreamQuestion, UpstreamRequest
+from ogw_asgi.telemetry.events import AttemptEnded
 
 
 def said() -> list[str]:
@@ -125,6 +127,15 @@ def test_its_signature_has_names_and_annotations() -> None:
     assert list(signature.parameters) == [one.name for one in dataclasses.fields(CallOptions)]
     assert signature.parameters["request_id"].annotation == "str"
     assert signature.parameters["sequence"].default is None
+
+
+def test_its_annotations_are_of_its_module() -> None:
+    assert typing.get_type_hints(Quick.__init__)["made"] == list[str]
+    assert typing.get_type_hints(AttemptEnded.__init__)["attempt"] is AttemptRecord
+    signature = inspect.signature(Quick, eval_str=True)
+    assert signature.parameters["self_made"].annotation is int
+    assert str(signature.parameters["made"]).endswith("= <factory>")
+    assert Quick.__init__.__module__ == Quick.__module__
 
 
 def test_a_class_that_wants_more_of_its_making_is_left_as_it_is() -> None:

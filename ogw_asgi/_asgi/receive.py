@@ -6,7 +6,6 @@ import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from .._dispatch.clock import clock_s
 from .._dispatch.limit import Limit
 from .._values import Limits
 from ..exceptions import RequestRejected
@@ -29,7 +28,7 @@ async def receive_body(receive: Receive, announced: int | None, limits: Limits, 
         raise too_large(limits)
     parts: list[bytes] = []
     size = 0
-    started_s = last_byte_s = clock_s()
+    started_s = last_byte_s = limit.clock_s()
     try:
         while True:
             until_s = started_s + stall_s + size / limits.upload_bytes_per_s
@@ -50,7 +49,7 @@ async def receive_body(receive: Receive, announced: int | None, limits: Limits, 
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
             if part:
-                last_byte_s = clock_s()
+                last_byte_s = limit.clock_s()
     finally:
         limit.move(math.inf)
 

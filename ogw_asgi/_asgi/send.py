@@ -180,7 +180,7 @@ class Reply:
     async def _tell(self, body: bytes, *, more: bool = True) -> None:
         try:
             if self.limit is not None:
-                self.limit.move(clock_s() + self._send_s)
+                self.limit.move(self.limit.clock_s() + self._send_s)
                 await (self._hand if self._turns is None else self._hand_over)(body, more=more)
                 return
             with anyio.move_on_after(self._send_s):

@@ -34,7 +34,9 @@ async def hold(answer: Answer, timeouts: Timeouts, limit_bytes: int) -> Answer |
     relay = Relay(answer, stream, timeouts, Mask())  # what it would tell the caller is told nobody
     try:
         broken = await relay.run(keep)
-    except NotTaken:
+    except NotTaken as end:
+        if not isinstance(end.__cause__, _TooLarge):
+            raise
         broken = Break("too_large_to_hold", "")
     duration_s = clock_s() - answer.started_s
     if broken is not None:

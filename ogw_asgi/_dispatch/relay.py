@@ -68,8 +68,7 @@ class Relay:
         broken: Break | None = None
         with limited() as limit:
             if stream.at_hand:
-                more, _, broken = self._look(reading.found(None, limit, self._how), reading, limit)
-                out += more
+                out, broken = self._and_at_hand(out, reading, limit)
             while True:
                 if report is not None and data and self.delivered_bytes:
                     report.heard_on()
@@ -119,6 +118,10 @@ class Relay:
                 raise NotTaken from error
             return Break(STALLED, "")
         return broken
+
+    def _and_at_hand(self, out: bytes, reading: Reading, limit: Limit) -> tuple[bytes, Break | None]:
+        more, _, broken = self._look(reading.found(None, limit, self._how), reading, limit)
+        return out + more, broken
 
     def _look(self, found: Found | Break, reading: Reading, limit: Limit) -> tuple[bytes, bool, Break | None]:
         """What is to be sent of `found`, and of all that is at hand; was there data in it, and what is broken?"""

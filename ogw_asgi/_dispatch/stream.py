@@ -87,7 +87,8 @@ class ChatStream:
         """Whether all of a piece may go on as it came, nothing being at hand. If so it is taken, else to be fed."""
         size = len(piece)
         if (
-            self._decoder.holds
+            not size  # which is no data
+            or self._decoder.holds
             or size > self._event_bytes
             or self.received_bytes + size > self._limit_bytes
             or unflagged(piece) < size

@@ -69,6 +69,7 @@ def read_body(raw: bytes, limits: Limits, *, patiently: bool = False, told: bool
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
+        refuse_structure(raw, limits)
         raise bad_body("The body is not valid UTF-8.") from None
     cut = None if patiently else cut_at_quotes(raw, text)
     bare = raw if cut is None else cut.bare  # each look at all of a long body costs as much as much of the rest
@@ -77,6 +78,7 @@ def read_body(raw: bytes, limits: Limits, *, patiently: bool = False, told: bool
     if commas >= MEMBERS:
         refuse_width(raw, limits, structure)
     found = read_at_once(raw, text, cut.strings) if cut is not None and commas < limits.messages else None
+    del cut, bare  # as much as the body once more
     if found is not None:
         values, model_span = found
         check_fields(values)

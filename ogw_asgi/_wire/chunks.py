@@ -95,7 +95,7 @@ def unflagged(data: bytes) -> int:
 
 
 def _is_well(text: str) -> bool:
-    """Whether all of `text` is such events; of one that holds a `null` spelled otherwise it may say no.
+    """Whether all of `text` is such events; of one whose reason is none, but not spelled `:null`, it says no.
 
     Looks at a string: to ask bytes whether they hold others costs CPython an exception, and a call for each look.
     """

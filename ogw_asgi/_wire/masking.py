@@ -19,6 +19,9 @@ SHORTEST_SECRET = 6
 LONG_PATH_PART = 12
 """A part of a URL's path that is so long may be an account or a token; `deployments` is not."""
 
+_SHORT = 64
+_REMEMBERED = 256
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LAYERS = 3
 """An escape of an escape of an escape; more are nobody's accident, and each costs time."""
@@ -31,7 +34,7 @@ class Mask:
     and each long part of its path. A bare name such as `vllm` is an ordinary word and stays.
     """
 
-    __slots__ = ("_codes", "_secrets", "_shortest", "_shortest_code", "_urls")
+    __slots__ = ("_codes", "_harmless", "_secrets", "_shortest", "_shortest_code", "_urls")
 
     def __init__(self, secrets: Iterable[str] = (), urls: Iterable[str] = ()) -> None:
         needles = {needle.lower() for url in urls for needle in _needles(url)}
@@ -65,9 +68,17 @@ class Mask:
 
     def holds(self, value: bytes) -> bool:
         """Does a header's value hold a secret or a URL?"""
-        if len(value) < self._shortest:
+        if len(value) < self._shortest or value in self._harmless:
             return False
-        text = value.decode("latin-1")
+        if self._finds(value.decode("latin-1")):
+            return True
+        if len(value) <= _SHORT:  # servers say the same again and again
+            if len(self._harmless) >= _REMEMBERED:
+                self._harmless.clear()
+            self._harmless.add(value)
+        return False
+
+    def _finds(self, text: str) -> bool:
         for secret in self._secrets:
             if secret in text:
                 return True
@@ -100,6 +111,8 @@ class Mask:
         self._shortest = min(self._shortest, SHORTEST_SECRET)
         self._shortest_code = shortest_code(self._secrets[-1]) if self._secrets else 0
         self._codes: tuple[str, ...] | None = None
+        self._harmless: set[bytes] = set()
+        """Values in which nothing has been found."""
 
     def _all_codes(self) -> tuple[str, ...]:
         if self._codes is None:  # most masks are never asked

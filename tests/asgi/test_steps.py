@@ -38,3 +38,11 @@ def test_a_read_full_of_what_is_no_chunk_takes_a_few_steps(how: How, odd: bytes,
         stream.take(how)
         steps += 1
     assert steps <= 4
+
+
+def test_a_read_of_nothing_is_no_sign_of_life() -> None:
+    stream = ChatStream(NoBody(), 1, Limits())
+    stream.feed(b'data: {"choices":[]}\n\n', "first")
+    assert stream.passes(b'data: {"choices":[]}\n\n')
+    assert not stream.passes(b"")
+    assert stream.feed(b"", "as they came") == []

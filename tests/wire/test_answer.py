@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogw_asgi._values import Header, ProviderError
-from ogw_asgi._wire.answer import MOST_STRUCTURE, Answer, encoded, media, read_answer, surrogates_paired
+from ogw_asgi._wire.answer import (
+    MOST_STRUCTURE,
+    Answer,
+    _media_of,
+    encoded,
+    media,
+    read_answer,
+    surrogates_paired,
+)
 from ogw_asgi._wire.envelope import READ_MEMBERS
 
 GOOD = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
@@ -205,3 +213,11 @@ def test_surrogates_are_paired_or_not_wherever_the_text_is_cut(slice_chars: int,
 def test_an_answer_is_judged_alike_at_once_and_patiently(body: bytes, no_answer: str | None, patiently: bool) -> None:
     assert read_answer(body, patiently=patiently).no_answer == no_answer
     assert read_answer(body, patiently=patiently) == read_answer(body)
+
+
+def test_long_content_types_are_understood_and_not_remembered() -> None:
+    before = _media_of.cache_info().currsize
+    for number in range(3):
+        value = b"text/event-stream; x=%d" % number + b"y" * 60_000
+        assert media([(b"content-type", value)]) == "sse"
+    assert _media_of.cache_info().currsize == before

@@ -287,3 +287,10 @@ def test_any_bytes_are_a_call_or_a_400(raw: bytes) -> None:
         assert (found.status, found.code in CODES) == (400, True)
     else:
         assert json.loads(found.body)["model"] == found.model
+
+
+@pytest.mark.parametrize("quote", [b"", b'"', b'\\"', b'"a"' * 1_000])
+def test_a_body_that_is_too_deep_is_so_also_where_it_is_no_text(quote: bytes) -> None:
+    with pytest.raises(RequestRejected) as refused:
+        read_body(b"[" * 200 + quote + b"\xff", Limits())
+    assert refused.value.code == "body_too_complex"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ogw_asgi._openapi import PARAMETERS
 from ogw_asgi._values import CallOptions, Endpoint, Header, Limits, Secret, TargetName
 from ogw_asgi._wire.headers import (
+    _known_name,
     header_values,
     read_options,
     refuse_repeats,
@@ -390,3 +391,10 @@ def test_two_ways_to_say_where_the_body_ends_end_the_connection(length: bytes, c
 @pytest.mark.parametrize("headers", [[], [(b"content-length", b"5")], [(b"transfer-encoding", b"chunked")]])
 def test_one_way_to_say_it_is_good(headers: list[Header]) -> None:
     refuse_two_lengths(header_values(headers))
+
+
+def test_long_names_are_read_and_not_remembered() -> None:
+    before = _known_name.cache_info().currsize
+    long = b"X-" + b"Y" * 60_000
+    assert list(header_values([(long, b"1"), (long.lower(), b"2")]).values()) == [[b"1", b"2"]]
+    assert _known_name.cache_info().currsize == before

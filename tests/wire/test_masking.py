@@ -101,3 +101,15 @@ def test_nothing_masked_is_left_wherever_it_stood(secrets: list[str], hosts: lis
     assert not any(re.search(re.escape(host), masked, re.IGNORECASE) for host in hosts)
     assert not mask.holds(masked.encode())
     assert (masked != text) is mask.holds(text.encode())
+
+
+def test_what_a_mask_remembers_of_headers_is_little_and_never_a_find() -> None:
+    mask = Mask([KEY])
+    for number in range(2_000):
+        assert not mask.holds(b"2026-10-%d" % number)
+        assert not mask.holds(b"long-%d" % number * 20)
+        assert mask.holds(f"{number} {KEY}".encode())
+    assert 0 < len(mask._harmless) <= 256
+    assert all(len(value) <= 64 and KEY.encode() not in value for value in mask._harmless)
+    assert not mask.plus(["2026-10-1999"])._harmless
+    assert mask.plus(["2026-10-1999"]).holds(b"2026-10-1999"), "what one may see is not what all may see"
