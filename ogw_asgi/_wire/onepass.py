@@ -39,8 +39,9 @@ def cut_at_quotes(raw: bytes, text: str) -> Cut | None:
     pieces = raw.split(b'"', QUOTES)
     if len(pieces) > QUOTES:
         return None
-    if '\\"' in text:  # which of them begin a string, only a parser knows
-        return Cut(pieces, raw)
+    # One character is looked for thirty times as quickly as two.
+    if "\\" in text and any(piece[-1:] == b"\\" for piece in pieces):
+        return Cut(pieces, raw)  # a quote is escaped: which of them begin a string, only a parser knows
     return Cut(pieces[1::2], b"".join(pieces[::2]))
 
 

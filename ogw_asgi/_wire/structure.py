@@ -62,7 +62,7 @@ def takes_long(body: bytes) -> bool:
     """
     if len(body) < _NEVER_LONG:
         return False
-    if body.count(b",") > _MANY_COMMAS or body.count(b"\\") > _MANY_ESCAPES:
+    if body.count(b",") > _MANY_COMMAS or (body.find(b"\\") >= 0 and body.count(b"\\") > _MANY_ESCAPES):
         return True
     return len(body) >= _MANY_DIGITS and _LONG_NUMBER in body.translate(_DIGITS)
 
