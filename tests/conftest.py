@@ -6,7 +6,10 @@ import gc
 import logging
 from typing import Any
 
-import hypothesis  # noqa: F401 - first: trio tells it of its random numbers, and is not heard once tests have begun
+# First: trio tells it of its random numbers, and is not heard once tests have begun. And all of it: what it imports in
+# mid-test, deep down, CPython 3.11 may fail to parse ("AST constructor recursion depth mismatch"): seen twice.
+import hypothesis
+import hypothesis.internal.conjecture.optimiser  # noqa: F401
 import pytest
 
 from tests.canaries import Canaries
