@@ -145,7 +145,9 @@ class _Exchange:
             refuse_two_lengths(headers)
             if door.authenticator is not None:
                 refuse_two_tokens(headers)
-            principal = None
+            principal = (
+                None  # where nobody asks who is calling, `authenticate` would say the same at a coroutine's price
+            )
             if door.authenticator is not None or SCOPE_KEY in self._scope:
                 principal = await authenticate(door.authenticator, self._scope, door.timeouts.authenticate_s)
             if principal is not None:

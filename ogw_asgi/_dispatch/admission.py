@@ -249,7 +249,7 @@ class Admission:
 
     def _notice(self, events: Sequence[tuple[Key, Event]], changes: Sequence[tuple[Circuit, Circuit]]) -> None:
         for (key, _), (before, after) in zip(events, changes, strict=True):
-            if before is not after and before.phase != after.phase:
+            if before.phase != after.phase:
                 self.changed(key, after)
 
     def _wake(self, opened: Key) -> None:

@@ -120,6 +120,7 @@ class Relay:
         return broken
 
     def _and_at_hand(self, out: bytes, reading: Reading, limit: Limit) -> tuple[bytes, Break | None]:
+        # Not in `run`: what it has a name for there lives as long as the stream.
         more, _, broken = self._look(reading.found(None, limit, self._how), reading, limit)
         return out + more, broken
 

@@ -78,13 +78,17 @@ async def test_a_whole_body_arrives_dechunked(transport: Transport, script: RawS
             assert (await fetch(transport, request_to(server.url))).body == body
 
 
+def in_two_pieces(first: anyio.Event) -> RawScript:
+    """The second one, and the end with it, when `first` is set."""
+    return [http_head(200, CHUNKED), chunked(b"one"), Wait(first), chunked(b"two", last=True)]
+
+
 async def test_what_says_that_it_is_at_its_end_has_nothing_more_and_needs_not_be_waited_for(
     transport: Transport,
 ) -> None:
     waits = anyio.Event()
-    script: RawScript = [http_head(200, CHUNKED), chunked(b"one"), Wait(waits), chunked(b"two", last=True)]
     with anyio.fail_after(5):
-        async with RawUpstream(script) as server:
+        async with RawUpstream(in_two_pieces(waits)) as server:
             response = await transport.open(request_to(server.url))
             chunks = response.chunks()
             assert not response.at_end
@@ -112,9 +116,8 @@ async def test_a_compressed_body_is_not_decoded(transport: Transport) -> None:
 
 async def test_chunks_are_handed_out_as_they_arrive(transport: Transport) -> None:
     read = anyio.Event()
-    script: RawScript = [http_head(200, CHUNKED), chunked(b"one"), Wait(read), chunked(b"two", last=True)]
     with anyio.fail_after(5):
-        async with RawUpstream(script) as server:
+        async with RawUpstream(in_two_pieces(read)) as server:
             response = await transport.open(request_to(server.url))
             chunks = response.chunks()
             assert await anext(chunks) == b"one"
