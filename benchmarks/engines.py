@@ -21,8 +21,9 @@ from pathlib import Path
 import anyio
 
 from ogw_asgi.exceptions import ConfigurationError
+from ogw_asgi.transports._httpcore import OwnHTTPXTransport
 from ogw_asgi.transports.base import Transport
-from ogw_asgi.transports.httpx import HTTPXTransport, load_library
+from ogw_asgi.transports.httpx import load_library
 
 from . import report
 from .loads import Load, Sample, loads, measure
@@ -42,7 +43,7 @@ Make = Callable[[], Transport]
 
 
 def _httpx(name: str) -> Make:
-    return partial(HTTPXTransport.make, load_library(name), NO_AUTHORITIES, head_bytes=HEAD_BYTES)
+    return partial(OwnHTTPXTransport, load_library(name), NO_AUTHORITIES, head_bytes=HEAD_BYTES)
 
 
 def _native() -> Make:

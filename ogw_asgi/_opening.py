@@ -52,7 +52,7 @@ def transports_of(
     transports: dict[str, Transport] = {}
     for name, provider in providers.items():
         if provider.client is not None:
-            transports[name] = HTTPXTransport(provider.client, owned=False, head_bytes=head_bytes)
+            transports[name] = HTTPXTransport(provider.client, head_bytes=head_bytes)
         else:
             transports[name] = make(provider.ssl_context or tls, dialer=dialer)
     # Callers' endpoints never go through a client that the user passed, and their connections are never kept. A

@@ -11,15 +11,16 @@ import gc
 import json
 import os
 import ssl
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import suppress
 from typing import Any, cast
 
 from ogw_asgi import Breaker, Gateway, OpenAICompatible
 from ogw_asgi._values import UpstreamRequest
 from ogw_asgi.telemetry import Event, Sink
+from ogw_asgi.transports._httpcore import OwnHTTPXTransport
 from ogw_asgi.transports.base import Transport
-from ogw_asgi.transports.httpx import HTTPXTransport, load_library
+from ogw_asgi.transports.httpx import load_library
 
 from .upstream import COMPLETION
 
@@ -42,6 +43,7 @@ _HEADERS = [
     (b"user-agent", b"bench"),
     (b"authorization", b"Bearer sk-bench"),
 ]
+_KEPT = (b"content-type", b"content-length")
 
 
 async def _read(receive: Receive) -> bytes:
@@ -81,7 +83,7 @@ def _transport(engine: str) -> Transport:
         from ogw_asgi.transports.native import NativeTransport
 
         return NativeTransport(_NO_AUTHORITIES, head_bytes=_HEAD_BYTES)
-    return HTTPXTransport.make(load_library(engine), _NO_AUTHORITIES, head_bytes=_HEAD_BYTES)
+    return OwnHTTPXTransport(load_library(engine), _NO_AUTHORITIES, head_bytes=_HEAD_BYTES)
 
 
 def bare(make: Callable[[], Transport] | None = None) -> App:
@@ -95,13 +97,19 @@ def bare(make: Callable[[], Transport] | None = None) -> App:
             transport = make() if make is not None else _transport(os.environ[ENGINE])
         response = await transport.open(UpstreamRequest(url=url, headers=_HEADERS, body=body, connect_s=3.0))
         try:
-            kept = [header for header in response.headers if header[0] in (b"content-type", b"content-length")]
+            kept = [header for header in response.headers if header[0] in _KEPT]
             await send({"type": "http.response.start", "status": response.status, "headers": kept})
             async for chunk in response.chunks():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
             await response.aclose()
+
+    return _watching(relay)
+
+
+def _watching(relay: Callable[[bytes, Send], Coroutine[None, None, None]]) -> App:
+    """The relay as an app, cancelled when its caller leaves."""
 
     async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -120,6 +128,24 @@ def bare(make: Callable[[], Transport] | None = None) -> App:
             work.result()
 
     return app
+
+
+def client() -> App:
+    """What one would write by hand with httpx or httpx2: a relay on the library's own client, and nothing of ours."""
+    library = load_library(os.environ[ENGINE])
+    url = f"http://127.0.0.1:{os.environ[PORT]}/v1/chat/completions"
+    limits = library.Limits(max_connections=None, max_keepalive_connections=None)
+    asker = library.AsyncClient(timeout=None, limits=limits, trust_env=False, verify=_NO_AUTHORITIES)
+
+    async def relay(body: bytes, send: Send) -> None:
+        async with asker.stream("POST", url, headers=_HEADERS, content=body) as response:
+            kept = [header for header in response.headers.raw if header[0].lower() in _KEPT]
+            await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
+            async for chunk in response.aiter_raw():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+    return _watching(relay)
 
 
 def gateway() -> App:

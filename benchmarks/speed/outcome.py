@@ -12,7 +12,7 @@ from .rounds import Measured, Rounds, cpu_us, quantile, ratio
 MIB = 1 << 20
 FLOOR, OURS = "bare-native", "ogw"
 PEERS = ("ferrogw", "rolter", "litellm")
-ON_CLIENTS = ("bare-httpx2", "ogw-httpx2", "bare-httpx", "ogw-httpx")
+ON_CLIENTS = ("client-httpx2", "bare-httpx2", "ogw-httpx2", "client-httpx", "bare-httpx", "ogw-httpx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import socket
 import ssl
-from abc import ABC, abstractmethod
-from typing import Self, TypeAlias
-
-import anyio
+from abc import abstractmethod
+from typing import Self
 
 from ._http1 import ResponseParser
+from ._pool import Pooled, Shelf
 
 READ_BYTES = 64 << 10
-BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
-"""What a connection raises that has ended, on any loop, with TLS or without."""
-
-Shelf: TypeAlias = "dict[Connection, float]"
-"""Idle connections, and since when (s, monotonic), the longest first."""
 
 
-class Connection(ABC):
+class Connection(Pooled):
     """Carries one exchange after the other. The peer's faults end up in the parser, never in an exception.
 
     Attributes:
@@ -34,7 +28,6 @@ class Connection(ABC):
 
     parser: ResponseParser | None = None
     lost = unsent = False
-    _shelf: Shelf | None = None
 
     @classmethod
     @abstractmethod
@@ -52,20 +45,11 @@ class Connection(ABC):
         Not to be called when the parser knows the end already: nobody would be left to say more.
         """
 
-    @abstractmethod
-    def still_good(self) -> bool:
-        """Nothing has come unasked, and no end. To be asked right before a request; if not, it must be closed."""
-
     def park(self, idle_s: float, shelf: Shelf) -> None:
-        """The exchange is over. Where the loop can do that without a task, the connection closes after `idle_s`.
-
-        It takes itself from the shelf where it lies when it ends, so that nobody keeps what is closed.
-        """
+        super().park(idle_s, shelf)
         self.parser = None
-        self._shelf = shelf
 
     def abort(self) -> None:
-        """Close it now. Harmless when repeated."""
         self._end(clean=False)
 
     def _answered(self) -> bool:
@@ -75,7 +59,6 @@ class Connection(ABC):
 
     def _end(self, *, clean: bool) -> None:
         self.lost = True
-        if self._shelf is not None:
-            self._shelf.pop(self, None)
+        self._leave_the_shelf()
         if self.parser is not None:
             self.parser.end(clean=clean)

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import anyio
 
-from .._values import Permits
 from ._socket import holds_bytes
 from .base import TransportFailure
 
@@ -35,9 +34,8 @@ class Exchange:
     Raises TransportFailure("connect_timeout") on leaving, when the limit has passed.
     """
 
-    def __init__(self, connect_s: float, permits: Permits | None = None) -> None:
+    def __init__(self, connect_s: float) -> None:
         self._connect_s = connect_s
-        self.permits = permits
         self._scope = anyio.CancelScope()
         self._fresh = False
         self._multiplexed = False
@@ -116,12 +114,6 @@ class Exchange:
 
     def received(self, count: int) -> None:
         self._bytes_received += count
-
-
-def permits_of_the_current() -> Permits | None:
-    """Which addresses the exchange may connect to that this is called below."""
-    exchange = _current.get()
-    return None if exchange is None else exchange.permits
 
 
 def _watch(stream: Any) -> None:

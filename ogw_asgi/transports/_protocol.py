@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import anyio.lowlevel
 
-from ._connection import READ_BYTES, Connection, Shelf
+from ._connection import READ_BYTES, Connection
+from ._pool import Shelf
 from ._socket import PIECE_BYTES, readable, send_at_once
 
 UNREAD_BYTES = 64 << 10

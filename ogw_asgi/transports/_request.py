@@ -1,4 +1,4 @@
-"""The head of a request, for the native engine: what every request to one URL shares, and what is its own. No I/O."""
+"""The head of a request: what every request to one URL shares, and what is its own. No I/O."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ Origin = tuple[str, str, int]
 class Route(NamedTuple):
     """Where a URL leads, and how every head of a request that is posted there begins.
 
-    `shown`: the origin as it is written, the default port left out.
+    `shown`: the origin as it is written, the default port left out; `netloc` and `target`: what it is called in a
+    request.
     """
 
     origin: Origin
     prefix: bytes
     shown: str
+    netloc: str
+    target: str
 
 
 def read_url(url: str) -> Route:
@@ -37,12 +40,12 @@ def read_url(url: str) -> Route:
         raise TransportFailure("connect") from None
     if scheme not in ("http", "https") or not host or port == 0 or "@" in parts.netloc or not _URL.fullmatch(url):
         raise TransportFailure("connect")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     default = 443 if scheme == "https" else 80
     shown = f"[{host.partition('%')[0]}]" if ":" in host else host  # a zone is nobody else's business (RFC 6874)
     netloc = shown if port in (None, default) else f"{shown}:{port}"
-    prefix = f"POST {path} HTTP/1.1\r\nhost: {netloc}\r\n".encode()
-    return Route((scheme, host, port or default), prefix, written_origin(scheme, host, port))
+    prefix = f"POST {target} HTTP/1.1\r\nhost: {netloc}\r\n".encode()
+    return Route((scheme, host, port or default), prefix, written_origin(scheme, host, port), netloc, target)
 
 
 def write_head(route: Route, headers: Sequence[Header], length: int) -> bytes:

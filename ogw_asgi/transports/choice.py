@@ -13,9 +13,10 @@ from typing import Literal, Protocol
 import certifi
 
 from ..exceptions import ConfigurationError
+from ._httpcore import OwnHTTPXTransport
 from .base import Transport
 from .dial import Dialer
-from .httpx import HTTPXTransport, load_library, make_ssl_context, preferred_library
+from .httpx import load_library, make_ssl_context, preferred_library
 
 EngineName = Literal["auto", "native", "httpx2", "httpx"]
 
@@ -58,7 +59,7 @@ def choose(name: EngineName) -> Engine:
     library = preferred_library() if name == "auto" else load_library(name)
 
     def make(tls: ssl.SSLContext, /, *, head_bytes: int, keepalive: bool = True, dialer: Dialer) -> Transport:
-        return HTTPXTransport.make(library, tls, head_bytes=head_bytes, keepalive=keepalive, dialer=dialer)
+        return OwnHTTPXTransport(library, tls, head_bytes=head_bytes, keepalive=keepalive, dialer=dialer)
 
     return Engine(library.__name__, make, partial(make_ssl_context, library))
 

@@ -1,8 +1,8 @@
-"""The engine over an `httpx` or `httpx2` AsyncClient: the default of a bare install, and for clients that users bring.
+"""The engine over an `httpx` or `httpx2` AsyncClient that a user brings, and what it has in common with the one over a
+client of ours (`_httpcore`).
 
 The one file that imports either library. Both have the same shape, so this speaks to the shape and is told
-which one at run time. Own clients have no pool limits: httpcore's pool never recovers from a storm of cancellations
-while it is contended (encode/httpcore issue 1093), and the gateway bounds concurrency by itself.
+which one at run time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import importlib
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
 
 import anyio
@@ -20,19 +19,11 @@ import anyio.lowlevel
 from .._values import Header, UpstreamRequest, written_origin
 from ..exceptions import ConfigurationError
 from ._exchange import Exchange, close
-from ._httpcore import make_network
 from ._request import refuse_headers
 from .base import FailureKind, TransportFailure
-from .dial import Dialer
-
-KEEPALIVE_S = 4.0
-"""Below the 5 s after which vLLM and uvicorn close idle connections, so that we are the first to let go."""
 
 CHUNKS_AT_ONCE = 64
 """After so many chunks of a body others get their turn, whether or not more have arrived."""
-
-PLACES = 256
-"""So many URLs are remembered; then all are forgotten, for classic Azure deployments are named by callers."""
 
 # Every request error of either library by its name. Connect errors are looked into (`_connect_kind`).
 _KINDS: Mapping[str, FailureKind] = {
@@ -105,68 +96,40 @@ def _library_of(client: object) -> Any:
 
 
 class HTTPXTransport:
-    """A transport over one AsyncClient. A client that the user passed is used as it is and never closed."""
+    """See base.Transport. The client is used as it is, and never closed. It connects for itself, so nothing that asks
+    for `permits` can be sent.
+    """
 
-    def __init__(self, client: Any, *, owned: bool, head_bytes: int, guards: bool = False) -> None:
+    def __init__(self, client: Any, *, head_bytes: int) -> None:
         self._client = client
-        self._guards = guards
-        """Every request gets a connection of its own, by our own network: only then `permits` is asked."""
-        self._owned = owned
         self._head_bytes = head_bytes
         self._library = _library_of(client)
         self._no_timeout = self._library.Timeout(None)
-        self._closed = False
-        self._places: dict[str, tuple[Any, Mapping[str, Any]]] = {}
-        self._body_type = type("RequestBody", (_RequestBody, self._library.ByteStream), {})
+        self._body_type = request_body_type(self._library)
 
-    @classmethod
-    def make(
-        cls,
-        library: Any,
-        verify: ssl.SSLContext,
-        *,
-        head_bytes: int,
-        keepalive: bool = True,
-        dialer: Dialer | None = None,
-    ) -> HTTPXTransport:
-        """An engine with a client of its own: no proxies or .netrc from the environment, no redirects, HTTP/1.1."""
-        network = make_network(
-            library, verify, Dialer() if dialer is None else dialer, keepalive_s=KEEPALIVE_S if keepalive else None
-        )
-        client = library.AsyncClient(
-            transport=network,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,
-            # Cookies are never sent back, so none is kept: a server could fill the jar without end.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        )
-        return cls(client, owned=True, head_bytes=head_bytes, guards=not keepalive)
-
-    async def open(self, request: UpstreamRequest) -> _Response:
+    async def open(self, request: UpstreamRequest) -> HTTPXResponse:
         # Not left to the library, whose complaint quotes the header, and which logs its complaints at DEBUG.
         refuse_headers(request.headers)
-        if request.permits is not None and not self._guards:
+        if request.permits is not None:
             raise TransportFailure("denied")
         response = await self._send(request)
         if response is None:
             response = await self._send(request, resend=False)
         assert response is not None
-        return response
+        return await read_head(response, self._head_bytes)
 
-    async def _send(self, request: UpstreamRequest, *, resend: bool = True) -> _Response | None:
+    async def _send(self, request: UpstreamRequest, *, resend: bool = True) -> Any:
         """The response, or None if the request went to a connection that had been closed and may be re-sent."""
-        exchange = Exchange(request.connect_s, request.permits)
+        exchange = Exchange(request.connect_s)
         failed: FailureKind | None = None
         try:
             with exchange:
-                url, extensions = self._place(request.url)
                 message = self._library.Request(
                     request.method,
-                    url,
+                    request.url,
                     headers=request.headers,
                     content=request.body,
-                    extensions={"trace": exchange.trace, "timeout": self._no_timeout.as_dict(), **extensions},
+                    extensions={"trace": exchange.trace, "timeout": self._no_timeout.as_dict()},
                 )
                 if request.origin is not None and request.origin != _origin_of(message.url):
                     raise TransportFailure("misdirected")
@@ -185,36 +148,11 @@ class HTTPXTransport:
         if failed is not None:
             # Out here it has no context: that would hold the library's words, whatever was not to be shown of it.
             raise TransportFailure(failed)
-        if self._closed:
-            # The pool was closed while this was connecting, so the new connection belongs to nobody.
-            await close(response)
-            stream = response.extensions.get("network_stream")
-            if stream is not None:
-                await close(stream)
-            raise TransportFailure("reset")
         if exchange.is_stray:
             # Not sent again: this one has gone out, on a connection that lives.
             await close(response)
             raise TransportFailure("protocol")
-        head = sum(len(name) + len(value) + 4 for name, value in response.headers.raw)
-        if head > self._head_bytes:
-            await close(response)
-            raise TransportFailure("protocol")
-        return _Response(response)
-
-    def _place(self, url: str) -> tuple[Any, Mapping[str, Any]]:
-        """Where the message goes, in words of the library."""
-        if not self._owned:
-            return url, {}
-        place = self._places.get(url)
-        if place is None:
-            if len(self._places) >= PLACES:
-                self._places.clear()
-            whole = self._library.URL(url)
-            # Whoever sent it, an AsyncClient logs the URL at INFO; its path may hold an account or a token. httpcore
-            # takes the path from here.
-            place = self._places[url] = whole.copy_with(raw_path=b"/"), {"target": whole.raw_path}
-        return place
+        return response
 
     def _kind(self, error: Exception, step: str | None) -> FailureKind:
         """What an exception means; the base promises a kind for every one, a user's hooks and transports included."""
@@ -222,7 +160,7 @@ class HTTPXTransport:
         if not isinstance(error, (library.HTTPError, library.InvalidURL, library.StreamError)):
             if step == "connect":  # a name that cannot even be encoded, e.g. with a label over 63 letters
                 return "dns" if isinstance(error, UnicodeError) else "connect"
-            # A client that was closed (the gateway's end, or the user's) says so with a RuntimeError.
+            # A client that was closed says so with a RuntimeError.
             return "connect" if isinstance(error, RuntimeError) and self._client.is_closed else "protocol"
         names = [base.__name__ for base in type(error).__mro__]
         if "ConnectError" in names:
@@ -233,13 +171,24 @@ class HTTPXTransport:
         return next((_KINDS[name] for name in names if name in _KINDS), "protocol")
 
     async def aclose(self) -> None:
-        if self._owned:
-            self._closed = True
-            await self._client.aclose()
+        """The client is its user's to close."""
 
 
 def _origin_of(url: Any) -> str:
     return written_origin(url.scheme, url.raw_host.decode("ascii").lower(), url.port)
+
+
+async def read_head(response: Any, head_bytes: int) -> HTTPXResponse:
+    """The library's response as one of ours. Raises TransportFailure when its head is larger than that."""
+    if sum(len(name) + len(value) + 4 for name, value in response.headers.raw) > head_bytes:
+        await close(response)
+        raise TransportFailure("protocol")
+    return HTTPXResponse(response)
+
+
+def request_body_type(library: Any) -> Any:
+    """Takes the body; to be a message's `stream`."""
+    return type("RequestBody", (_RequestBody, library.ByteStream), {})
 
 
 class _RequestBody:
@@ -264,7 +213,7 @@ class _Once:
         raise StopAsyncIteration
 
 
-class _Response:
+class HTTPXResponse:
     """See base.UpstreamResponse."""
 
     at_end = False  # only the end of the library's own iterator tells, and that lets the connection go

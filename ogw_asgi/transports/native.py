@@ -9,11 +9,11 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 
-import anyio
 import anyio.lowlevel
 
-from .._values import Header, Permits, UpstreamRequest
-from ._connection import BROKEN, Connection
+from .._values import Header, UpstreamRequest
+from ._connecting import connect
+from ._connection import Connection
 from ._http1 import ResponseParser
 from ._pool import Pool
 from ._protocol import ProtocolConnection
@@ -36,7 +36,7 @@ class NativeTransport:
         self._head_bytes = head_bytes
         self._keepalive = keepalive
         self._dialer = Dialer() if dialer is None else dialer
-        self._pool = Pool()
+        self._pool: Pool[Connection] = Pool()
         self._routes: dict[str, Route] = {}
 
     async def open(self, request: UpstreamRequest) -> _Response:
@@ -52,7 +52,16 @@ class NativeTransport:
         connection = self._pool.take(route.origin) if request.permits is None else None
         while True:
             reused = connection is not None
-            connection = connection or await self._connect(route.origin, request.connect_s, request.permits)
+            if connection is None:
+                connection = await connect(
+                    self._pool,
+                    self._dialer,
+                    route.origin,
+                    _kind_of_connection().take_over,
+                    tls=self._tls,
+                    connect_s=request.connect_s,
+                    permits=request.permits,
+                )
             parser = connection.parser = ResponseParser(self._head_bytes)
             await connection.send(head, body)
             while not parser.status and not parser.failure:
@@ -61,22 +70,6 @@ class NativeTransport:
                 return self._answer(route, connection, parser, keep=request.permits is None)
             connection.abort()  # the peer had closed it
             connection = None
-
-    async def _connect(self, origin: Origin, connect_s: float, permits: Permits | None) -> Connection:
-        if self._pool.closed:
-            raise TransportFailure("connect")
-        scheme, host, port = origin
-        with anyio.CancelScope(deadline=anyio.current_time() + connect_s):
-            sock = await self._dialer.dial(host, port, permits)
-            tls = self._tls if scheme == "https" else None
-            try:
-                connection = await _kind_of_connection().take_over(sock, tls, host)
-            except (*BROKEN, ValueError):  # ValueError: a name that no certificate can be for
-                raise TransportFailure("connect" if tls is None else "tls") from None
-            if not self._pool.add(connection):
-                raise TransportFailure("connect")
-            return connection
-        raise TransportFailure("connect_timeout")
 
     def _answer(self, route: Route, connection: Connection, parser: ResponseParser, *, keep: bool) -> _Response:
         if not parser.status:
@@ -106,7 +99,9 @@ def _kind_of_connection() -> type[ProtocolConnection | StreamConnection]:
 class _Response:
     """See base.UpstreamResponse; it is its own iterator, so a body that is left half-way leaves nothing behind."""
 
-    def __init__(self, connection: Connection, parser: ResponseParser, origin: Origin, pool: Pool | None) -> None:
+    def __init__(
+        self, connection: Connection, parser: ResponseParser, origin: Origin, pool: Pool[Connection] | None
+    ) -> None:
         self._connection = connection
         self._parser = parser
         self._origin = origin

@@ -5,16 +5,17 @@ A new engine is one more entry in `ENGINES`, and a column in `DIFFERENCES`.
 
 from __future__ import annotations
 
-import importlib
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from ogw_asgi._values import Header, UpstreamRequest
 from ogw_asgi.testing import http_head, http_response
+from ogw_asgi.transports._httpcore import OwnHTTPXTransport
 from ogw_asgi.transports.base import FailureKind, Transport, TransportFailure
 from ogw_asgi.transports.dial import Dialer
-from ogw_asgi.transports.httpx import HTTPXTransport, load_library
+from ogw_asgi.transports.httpx import load_library
 from ogw_asgi.transports.native import NativeTransport
 
 HEAD_BYTES = 64 << 10
@@ -34,48 +35,27 @@ Outcome = FailureKind | tuple[int, bytes]
 """The kind of the failure, or the status and the body."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Engine:
-    """How one engine is made, and where its idle clock hangs.
+    """How one engine is made."""
 
-    `idle_clock` is the module whose `time` the engine asks how long a connection has been idle: tests let four
-    seconds pass by replacing that name, and the socket, the loop and the pool stay real.
-    """
+    _make: Callable[..., Transport]
 
-    make: Callable[..., Transport]
-    idle_clock: str
-
-
-def _httpx(name: str, idle_clock: str) -> Engine:
     def make(
+        self,
         *,
         verify: ssl.SSLContext = NO_AUTHORITIES,
         head_bytes: int = HEAD_BYTES,
         keepalive: bool = True,
         dialer: Dialer | None = None,
     ) -> Transport:
-        return HTTPXTransport.make(
-            load_library(name), verify, head_bytes=head_bytes, keepalive=keepalive, dialer=dialer
-        )
-
-    importlib.import_module(idle_clock)
-    return Engine(make=make, idle_clock=idle_clock)
-
-
-def _native(
-    *,
-    verify: ssl.SSLContext = NO_AUTHORITIES,
-    head_bytes: int = HEAD_BYTES,
-    keepalive: bool = True,
-    dialer: Dialer | None = None,
-) -> Transport:
-    return NativeTransport(verify, head_bytes=head_bytes, keepalive=keepalive, dialer=dialer)
+        return self._make(verify, head_bytes=head_bytes, keepalive=keepalive, dialer=dialer)
 
 
 ENGINES: Mapping[str, Engine] = {
-    "httpx": _httpx("httpx", "httpcore._async.http11"),
-    "httpx2": _httpx("httpx2", "httpcore2._async.http11"),
-    "native": Engine(make=_native, idle_clock="ogw_asgi.transports._pool"),
+    "httpx": Engine(partial(OwnHTTPXTransport, load_library("httpx"))),
+    "httpx2": Engine(partial(OwnHTTPXTransport, load_library("httpx2"))),
+    "native": Engine(NativeTransport),
 }
 
 

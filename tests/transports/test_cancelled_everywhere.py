@@ -131,28 +131,14 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 
-_HTTPCORE = (
-    "httpcore 1.0 gives a connection back behind a shield that holds scopes off but not Task.cancel: at the last await "
-    "of an exchange it is interrupted there, and the connection is neither idle nor closed until the engine is. The "
-    "gateway cancels by scopes alone; Task.cancel comes from servers and hosts that end a request by force."
-)
-
-SPARED: Mapping[tuple[str, Means], str] = {("httpx", "task"): _HTTPCORE}
-"""What an engine is not put to, and why."""
-
-
 SCOPES: list[Means] = ["scope"]
-
-
-def means_for(engine_name: str) -> list[Means]:
-    return [means for means in means_here() if (engine_name, means) not in SPARED]
 
 
 # A gateway cancels by scopes alone. It is cancelled by Task.cancel, too, below; an engine is in the long run.
 @pytest.mark.parametrize("by", ["scope", pytest.param("every means", marks=pytest.mark.long)])
 @pytest.mark.parametrize("moment", ["blocked", "resuming"])
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-async def test_an_exchange(engine_name: str, engine: Engine, operation: Operation, moment: Moment, by: str) -> None:
+async def test_an_exchange(engine: Engine, operation: Operation, moment: Moment, by: str) -> None:
     trusting, certified = contexts() if operation.tls else (NO_AUTHORITIES, None)
     with nothing_unheard():
         async with echo_server(certified) as server:
@@ -163,7 +149,7 @@ async def test_an_exchange(engine_name: str, engine: Engine, operation: Operatio
                 yield Asker(transport, server.url(operation.host))
                 await transport.aclose()
 
-            for means in means_for(engine_name) if by == "every means" else SCOPES:
+            for means in means_here() if by == "every means" else SCOPES:
                 await at_every_await(server, asker, operation.answer, kept=operation.kept, moment=moment, means=means)
 
 
@@ -236,7 +222,7 @@ async def test_a_call_of_a_gateway_with_one_slot(engine_name: Any, answer: Answe
                 yield caller
 
             async with gateway:
-                for means in means_for(engine_name):
+                for means in means_here():
                     await at_every_await(server, same_caller, answer, kept=kept, moment=moment, means=means)
 
 
@@ -244,13 +230,13 @@ REQUESTS = 1200
 WORKERS = 20
 
 
-async def test_a_storm(engine_name: str, engine: Engine) -> None:
+async def test_a_storm(engine: Engine) -> None:
     """1,200 requests of 20 workers for 10 slots, each cancelled after another number of turns of the loop."""
     chance = Random(1093)  # the number of the issue at encode/httpcore whose pool did not survive this
     tasks = count_tasks()
     ended = 0
     slots = Slots(10)
-    means = means_for(engine_name)
+    means = means_here()
     with nothing_unheard(), anyio.fail_after(10):
         async with echo_server() as server:
             transport = engine.make()
@@ -266,8 +252,7 @@ async def test_a_storm(engine_name: str, engine: Engine) -> None:
                 try:
                     await ask(answer)
                 except TransportFailure as failure:
-                    # httpcore may send again over a second connection that is used again, where `none` fails once more.
-                    if answer not in ("reset", "none") or failure.kind != "reset":
+                    if answer != "reset" or failure.kind != "reset":
                         raise
                 finally:
                     slot.release()

@@ -23,6 +23,7 @@ from ogw_asgi.testing import (
     http_head,
     http_response,
 )
+from ogw_asgi.transports import _pool
 from ogw_asgi.transports.base import FailureKind, Transport, TransportFailure
 
 from .engines import OK, Engine, fetch, outcome, request_to
@@ -132,13 +133,13 @@ async def test_a_closed_engine_fails_as_every_failure_does(transport: Transport)
 
 @pytest.mark.parametrize(("idle_s", "connections"), [(3.9, 1), (4.1, 2)])
 async def test_a_connection_that_was_idle_for_four_seconds_is_not_used_again(
-    engine: Engine, transport: Transport, monkeypatch: pytest.MonkeyPatch, idle_s: float, connections: int
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, idle_s: float, connections: int
 ) -> None:
     with anyio.fail_after(5):
         async with RawUpstream([OK]) as server:
             await fetch(transport, request_to(server.url))
             later = SimpleNamespace(monotonic=lambda: time.monotonic() + idle_s)
-            monkeypatch.setattr(f"{engine.idle_clock}.time", later)
+            monkeypatch.setattr(_pool, "time", later)
             await fetch(transport, request_to(server.url))
             await server.peer_closed(connections - 1)
     assert server.connections == connections

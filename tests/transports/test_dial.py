@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,7 @@ import trustme
 from anyio.abc import SocketAttribute, SocketStream
 
 from ogw_asgi.testing import Hang, OnAccept, RawUpstream, dead_port
-from ogw_asgi.transports import _httpcore, dial
-from ogw_asgi.transports._httpcore import make_network
+from ogw_asgi.transports import dial
 from ogw_asgi.transports._resolver import Address
 from ogw_asgi.transports._socket import SocketStream as SocketOfOurs
 from ogw_asgi.transports.base import TransportFailure
@@ -340,10 +338,6 @@ def library(request: pytest.FixtureRequest) -> Any:
     return load_library(request.param)
 
 
-def over_httpcore(library: Any) -> HTTPXTransport:
-    return HTTPXTransport.make(library, NO_AUTHORITIES, head_bytes=HEAD_BYTES, dialer=Dialer())
-
-
 async def test_an_engine_reaches_the_second_address_when_the_first_is_dead(engine: Engine, names: Names) -> None:
     names.ips = [SECOND, FIRST]
     transport = engine.make(dialer=Dialer())
@@ -409,21 +403,6 @@ async def test_a_server_that_talks_before_it_is_asked_does_not_fill_the_memory(e
         await transport.aclose()
 
 
-async def test_a_connection_can_be_looked_at(library: Any) -> None:
-    with anyio.fail_after(5):
-        async with (
-            RawUpstream([OK]) as server,
-            direct_client(library) as client,
-            client.stream("GET", server.url) as response,
-        ):
-            stream = response.extensions["network_stream"]
-            assert stream.get_extra_info("server_addr") == (FIRST, urlsplit(server.url).port)
-            assert stream.get_extra_info("client_addr") == stream.get_extra_info("socket").getsockname()
-            assert stream.get_extra_info("ssl_object") is None
-            assert stream.get_extra_info("is_readable") is False
-            assert stream.get_extra_info("anything else") is None
-
-
 async def test_closing_an_engine_ends_what_its_connections_are_doing(engine: Engine) -> None:
     transport = engine.make(dialer=Dialer())
     outcomes = []
@@ -440,49 +419,27 @@ async def test_closing_an_engine_ends_what_its_connections_are_doing(engine: Eng
     assert outcomes == ["reset"]
 
 
-def direct_client(library: Any) -> Any:
-    """The library's client on our network, without the rest of the engine."""
-    network = make_network(library, NO_AUTHORITIES, Dialer(), keepalive_s=None)
-    return library.AsyncClient(transport=network, trust_env=False, timeout=None)
-
-
 async def test_a_handshake_that_is_cancelled_closes_its_connection_by_itself(
-    library: Any, begun: list[socket.socket]
+    engine: Engine, begun: list[socket.socket]
 ) -> None:
+    transport = engine.make(dialer=Dialer())
     with anyio.fail_after(5):
-        async with RawUpstream([OnAccept(), Hang()]) as server, direct_client(library) as client:
+        async with RawUpstream([OnAccept(), Hang()]) as server:
             async with anyio.create_task_group() as group:
-                group.start_soon(client.get, server.url.replace("http:", "https:"))
+                group.start_soon(transport.open, request_to(server.url.replace("http:", "https:")))
                 await server.wait_for_connections()
                 await anyio.wait_all_tasks_blocked()
                 group.cancel_scope.cancel()
             assert len(begun) == 1
             assert not open_ones(begun)
-
-
-async def test_an_error_that_is_not_the_librarys_passes_as_it_is(library: Any) -> None:
-    async def fail(event: str, info: object) -> None:
-        raise LookupError(event)
-
-    with anyio.fail_after(5):
-        async with RawUpstream([OK]) as server, direct_client(library) as client:
-            with pytest.raises(LookupError):
-                await client.get(server.url, extensions={"trace": fail})
-
-
-async def test_no_engine_connects_to_a_path(library: Any) -> None:
-    core = importlib.import_module({"httpx": "httpcore", "httpx2": "httpcore2"}[library.__name__])
-    with anyio.fail_after(5):
-        async with core.AsyncConnectionPool(uds="/nowhere", network_backend=_httpcore._Backend(core, Dialer())) as pool:
-            with pytest.raises(TransportFailure, match="connect"):
-                await pool.request("GET", "http://provider.test")
+        await transport.aclose()
 
 
 async def test_a_users_client_dials_for_itself_and_its_failures_have_the_same_kinds(library: Any, names: Names) -> None:
     context = certified(trustme.CA().issue_cert(FIRST))
     with anyio.fail_after(5):
         async with tls_server(context) as server, library.AsyncClient(verify=NO_AUTHORITIES) as client:
-            transport = HTTPXTransport(client, owned=False, head_bytes=HEAD_BYTES)
+            transport = HTTPXTransport(client, head_bytes=HEAD_BYTES)
             assert await outcome(transport, request_to(f"http://{'a' * 64}.test")) == "dns"
             assert await outcome(transport, request_to("http://nonexistent.invalid", connect_s=4)) == "dns"
             assert await outcome(transport, request_to(server.url(FIRST))) == "tls"

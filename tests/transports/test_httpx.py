@@ -28,6 +28,7 @@ from ogw_asgi.testing import (
     http_response,
     streaming_transport,
 )
+from ogw_asgi.transports._httpcore import OwnHTTPXTransport
 from ogw_asgi.transports.base import FailureKind, TransportFailure
 from ogw_asgi.transports.httpx import HTTPXTransport, is_client, load_library, make_ssl_context, preferred_library
 
@@ -43,7 +44,7 @@ def library(request: pytest.FixtureRequest) -> Any:
 
 
 def over(client: Any) -> HTTPXTransport:
-    return HTTPXTransport(client, owned=False, head_bytes=HEAD_BYTES)
+    return HTTPXTransport(client, head_bytes=HEAD_BYTES)
 
 
 # --- which library ---
@@ -218,7 +219,7 @@ async def test_a_users_client_brings_its_own_authority(library: Any) -> None:
 
 @pytest.mark.anyio
 async def test_own_clients_keep_no_cookies(library: Any) -> None:
-    transport = HTTPXTransport.make(library, NO_AUTHORITIES, head_bytes=HEAD_BYTES)
+    transport = OwnHTTPXTransport(library, NO_AUTHORITIES, head_bytes=HEAD_BYTES)
     with anyio.fail_after(5):
         async with RawUpstream([http_response(200, b"", {"set-cookie": "a=1"})]) as server:
             await fetch(transport, request_to(server.url))
