@@ -1,4 +1,4 @@
-"""A connection to a server, as the engine sees it: bytes go out, and what comes in goes to the parser.
+"""A connection to a server, as an engine sees it: bytes go out, and what comes in goes to the parser.
 
 There is one for asyncio and one for every loop. Closing waits for nothing on either, so that no cancellation can leave
 a connection half-closed.
@@ -9,12 +9,30 @@ from __future__ import annotations
 import socket
 import ssl
 from abc import abstractmethod
-from typing import Self
+from typing import Any, Protocol, Self
 
-from ._http1 import ResponseParser
 from ._pool import Pooled, Shelf
+from .base import FailureKind
 
 READ_BYTES = 64 << 10
+
+
+class Parser(Protocol):
+    """Is told of all that comes during one exchange.
+
+    Attributes:
+        status: of the answer, as soon as there is one that ends the request; 0 before.
+        failure: why there will be no more of an answer.
+    """
+
+    status: int
+    failure: FailureKind | None
+
+    def feed(self, data: bytes | memoryview) -> None: ...
+
+    def end(self, *, clean: bool) -> None:
+        """The connection has ended; `clean` is a FIN."""
+        ...
 
 
 class Connection(Pooled):
@@ -24,9 +42,11 @@ class Connection(Pooled):
         parser: of the exchange under way. What comes when there is none was asked for by nobody.
         lost: it has ended, whoever ended it.
         unsent: the request was not sent to its end, because the peer had answered or left by then.
+        upper: what speaks HTTP here, where that is another for every connection and not for every exchange.
     """
 
-    parser: ResponseParser | None = None
+    parser: Parser | None = None
+    upper: Any = None
     lost = unsent = False
 
     @classmethod
@@ -59,6 +79,7 @@ class Connection(Pooled):
 
     def _end(self, *, clean: bool) -> None:
         self.lost = True
+        self.upper = None  # it knows us, and would keep us for the garbage collector
         self._leave_the_shelf()
         if self.parser is not None:
             self.parser.end(clean=clean)

@@ -1,30 +1,25 @@
 """The engine of a bare install: an `httpx` or `httpx2` AsyncClient of ours, over a network of ours.
 
 The one file that speaks to httpcore or httpcore2, by their public names and as the library in use brings them. Theirs
-is the connection that speaks HTTP/1.1; the pool is the native engine's. httpcore's own looks at all of its connections
-for every request, twice, and that of 1.0 never recovers from a storm of cancellations while it is contended
-(encode/httpcore issue 1093).
+is what speaks HTTP/1.1; the connections and the pool are the native engine's. httpcore's own pool looks at all of its
+connections for every request, twice, and that of 1.0 never recovers from a storm of cancellations while it is
+contended (encode/httpcore issue 1093).
 """
 
 from __future__ import annotations
 
 import importlib
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
-
-import anyio
-from anyio.abc import ByteStream
-from anyio.streams.tls import TLSAttribute, TLSStream
+from typing import Any, cast
 
 from .._values import UpstreamRequest
-from ._connecting import TakeOver, connect
-from ._pool import Pool, Pooled
-from ._request import Route, read_url, refuse_headers
-from ._socket import BROKEN, PIECE_BYTES, SocketStream, close, holds_bytes, readable
+from ._connecting import connect
+from ._connection import Connection
+from ._pool import Pool
+from ._request import Origin, Route, read_url, refuse_headers
 from .base import FailureKind, TransportFailure
 from .dial import Dialer
 from .httpx import HTTPXResponse, read_head, request_body_type
@@ -133,7 +128,7 @@ class _Network:
         self._tls = tls
         self._dialer = dialer
         self._keepalive = keepalive
-        self._pool: Pool[_Connection] = Pool()
+        self._pool: Pool[Connection] = Pool()
         self._body_type = type("ResponseBody", (_ResponseBody, library.AsyncByteStream), {})
 
     async def handle_async_request(self, message: Any) -> Any:
@@ -144,42 +139,42 @@ class _Network:
         connection = self._pool.take(place.route.origin) if request.permits is None else None
         while True:
             reused = connection is not None
-            if connection is None:
-                connection = await connect(
-                    self._pool,
-                    self._dialer,
-                    place.route.origin,
-                    self._taker(place),
-                    tls=self._tls,
-                    connect_s=request.connect_s,
-                    permits=request.permits,
-                )
+            connection = connection or await self._connect(place, request)
+            arrived = connection.parser = _Arrived()
             response, failed = await self._ask(connection, asked)
-            unheard = reused and not connection.stream.received_bytes
+            unheard = reused and not arrived.received_bytes
             if failed == "reset" and unheard:
                 connection = None  # the peer had closed it
                 continue
-            if failed is not None:
-                # Out here it has no context: that would hold the library's words.
-                raise TransportFailure(failed)
-            if unheard:
+            if failed is None and unheard:
                 # The head lay there before the request was sent, so it answers something else. Not sent again: this
                 # one has gone out, on a connection that lives.
                 connection.abort()
-                raise TransportFailure("protocol")
-            keep = self._keepalive and request.permits is None
-            return self._library.Response(
-                response.status,
-                headers=response.headers,
-                stream=self._body_type(response.stream, connection, place, self._pool if keep else None),
-            )
+                failed = "protocol"
+            if failed is not None:
+                raise TransportFailure(failed)
+            pool = self._pool if self._keepalive and request.permits is None else None
+            body = self._body_type(response.stream, connection, place.route.origin, pool)
+            return self._library.Response(response.status, headers=response.headers, stream=body)
 
-    async def _ask(self, connection: _Connection, asked: Any) -> tuple[Any, FailureKind | None]:
+    async def _connect(self, place: _Place, request: UpstreamRequest) -> Connection:
+        connection = await connect(
+            self._pool,
+            self._dialer,
+            place.route.origin,
+            tls=self._tls,
+            connect_s=request.connect_s,
+            permits=request.permits,
+        )
+        connection.upper = self._core.AsyncHTTP11Connection(place.asked.origin, _NetworkStream(self._core, connection))
+        return connection
+
+    async def _ask(self, connection: Connection, asked: Any) -> tuple[Any, FailureKind | None]:
         """httpcore's response; or why there is none, and then the connection is closed."""
-        connection.stream.received_bytes = 0
         try:
-            return await connection.http.handle_async_request(asked), None
+            return await connection.upper.handle_async_request(asked), None
         except Exception as error:
+            # Told, not raised: what is raised out there has no context, which would hold the library's words.
             connection.abort()
             return None, self._kind(error)
         except BaseException:
@@ -188,51 +183,81 @@ class _Network:
 
     def _kind(self, error: Exception) -> FailureKind:
         core = self._core
-        if isinstance(error, (core.ReadError, core.WriteError)):
+        if isinstance(error, core.ReadError):
             return "reset"
         return "reset" if isinstance(error, core.RemoteProtocolError) and "disconnected" in str(error) else "protocol"
-
-    def _taker(self, place: _Place) -> TakeOver[_Connection]:
-        async def take_over(sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> _Connection:
-            stream: ByteStream = SocketStream(sock)
-            if tls is not None:
-                try:
-                    stream = await TLSStream.wrap(stream, hostname=host, ssl_context=tls, standard_compatible=False)
-                except BaseException:
-                    close(sock)
-                    raise
-            return _Connection(self._core, place.asked.origin, sock, stream)
-
-        return take_over
 
     async def aclose(self) -> None:
         self._pool.close()
 
 
-class _Connection(Pooled):
-    """`http` is httpcore's, with all that it reads and writes in `stream`."""
+class _Arrived:
+    """A Parser that reads nothing, for httpcore does: nobody knows of an answer while the request is still sent."""
 
-    def __init__(self, core: Any, origin: Any, sock: socket.socket, stream: ByteStream) -> None:
-        self._socket = sock
-        self._tls: ssl.SSLObject | None = stream.extra(TLSAttribute.ssl_object, None)
-        self.stream = _NetworkStream(core, stream)
-        self.http = core.AsyncHTTP11Connection(origin, self.stream)
+    status = 0
+    failure: FailureKind | None = None
+    received_bytes = 0
+    at_end = False
 
-    def still_good(self) -> bool:
-        return not readable(self._socket) and not holds_bytes(self._tls)
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
 
-    def abort(self) -> None:
-        self._leave_the_shelf()
-        close(self._socket)
+    def feed(self, data: bytes | memoryview) -> None:
+        self._pieces.append(bytes(data))
+        self.received_bytes += len(data)
+
+    def end(self, *, clean: bool) -> None:
+        self.at_end = True
+        if not clean:
+            self.failure = "reset"
+
+    def take(self) -> bytes:
+        """What has come since the last time."""
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return data
+
+
+class _NetworkStream:
+    """An httpcore.AsyncNetworkStream, as far as httpcore's connection asks for one."""
+
+    _held = b""
+    """The head of a request, which goes out with what follows it."""
+
+    def __init__(self, core: Any, connection: Connection) -> None:
+        self._core = core
+        self._connection = connection
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        arrived = cast(_Arrived, self._connection.parser)
+        while not (data := arrived.take()):
+            if arrived.failure:
+                raise self._core.ReadError
+            if arrived.at_end:
+                return b""
+            await self._connection.wait()
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        # httpcore writes the head, then the body if there is one, and then, for the end, nothing.
+        if not self._held:
+            self._held = buffer
+            return
+        held, self._held = self._held, b""
+        await self._connection.send(held, buffer)
+
+    async def aclose(self) -> None:
+        self._connection.abort()
 
 
 class _ResponseBody:
     """Its errors are httpcore's: once an answer has begun, all mean the same (`httpx.HTTPXResponse`)."""
 
-    def __init__(self, stream: Any, connection: _Connection, place: _Place, pool: Pool[_Connection] | None) -> None:
+    def __init__(self, stream: Any, connection: Connection, origin: Origin, pool: Pool[Connection] | None) -> None:
         self._stream = stream
         self._connection = connection
-        self._place = place
+        self._origin = origin
         self._pool = pool
         self._closed = False
 
@@ -250,48 +275,7 @@ class _ResponseBody:
         except BaseException:
             connection.abort()
             raise
-        # httpcore takes a connection for idle whose answer was ended by the connection's end.
-        if self._pool is not None and connection.http.is_idle() and not connection.stream.at_end:
-            self._pool.put(self._place.route.origin, connection)
+        if self._pool is not None and not connection.lost and not connection.unsent and connection.upper.is_idle():
+            self._pool.put(self._origin, connection)
         else:
             connection.abort()
-
-
-class _NetworkStream:
-    """An httpcore.AsyncNetworkStream, as far as a connection asks for one: a socket, or TLS over one."""
-
-    received_bytes = 0
-    at_end = False
-    _held = b""
-    """The head of a request, which goes out with what follows it."""
-
-    def __init__(self, core: Any, stream: ByteStream) -> None:
-        self._core = core
-        self._stream = stream
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            data = await self._stream.receive(max_bytes)
-        except anyio.EndOfStream:
-            self.at_end = True
-            return b""
-        except BROKEN:
-            raise self._core.ReadError from None
-        self.received_bytes += len(data)
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # httpcore writes the head, then the body if there is one, and then, for the end, nothing.
-        if not self._held:
-            self._held = buffer
-            return
-        held, self._held = self._held, b""
-        try:
-            await self._stream.send(held + buffer[: PIECE_BYTES - len(held)])
-            for start in range(PIECE_BYTES - len(held), len(buffer), PIECE_BYTES):
-                await self._stream.send(buffer[start : start + PIECE_BYTES])
-        except BROKEN:
-            raise self._core.WriteError from None
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()

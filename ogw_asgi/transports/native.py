@@ -5,7 +5,6 @@ It knows no proxy, no redirect, no cookie, no compression and no environment, so
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 
@@ -16,9 +15,7 @@ from ._connecting import connect
 from ._connection import Connection
 from ._http1 import ResponseParser
 from ._pool import Pool
-from ._protocol import ProtocolConnection
 from ._request import Origin, Route, read_url, write_head, write_question
-from ._stream import StreamConnection
 from .base import TransportFailure
 from .dial import Dialer
 
@@ -57,7 +54,6 @@ class NativeTransport:
                     self._pool,
                     self._dialer,
                     route.origin,
-                    _kind_of_connection().take_over,
                     tls=self._tls,
                     connect_s=request.connect_s,
                     permits=request.permits,
@@ -85,15 +81,6 @@ class NativeTransport:
 
     async def aclose(self) -> None:
         self._pool.close()
-
-
-def _kind_of_connection() -> type[ProtocolConnection | StreamConnection]:
-    try:
-        # Not the running loop: trio in guest mode has one beneath it.
-        on_asyncio = asyncio.current_task() is not None
-    except RuntimeError:
-        on_asyncio = False
-    return ProtocolConnection if on_asyncio else StreamConnection
 
 
 class _Response:

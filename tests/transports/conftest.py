@@ -1,4 +1,4 @@
-"""Every test of this folder runs on each engine and both loops; those of the native engine on uvloop, too."""
+"""Every test of this folder runs on each engine and every loop; what is about no engine of ours on two of them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # The native engine has a protocol and sockets of its own below uvloop's transports; httpcore only has anyio's.
-    left_out = [item for item in items if item.path.parent == Path(__file__).parent and _is_uvloop_without_native(item)]
+    # Engines of ours have a protocol and sockets of their own below uvloop's transports; all else only has anyio's.
+    left_out = [item for item in items if item.path.parent == Path(__file__).parent and _is_uvloop_without_ours(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
 
 
-def _is_uvloop_without_native(item: pytest.Item) -> bool:
+def _is_uvloop_without_ours(item: pytest.Item) -> bool:
     params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    return params.get("anyio_backend") == UVLOOP and params.get("engine_name") != "native"
+    return params.get("anyio_backend") == UVLOOP and "engine_name" not in params
 
 
 @pytest.fixture(params=ENGINES)
