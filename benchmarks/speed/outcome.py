@@ -69,9 +69,11 @@ def cpu_ratio(part: str, what: str, rounds: Rounds, mine: str, theirs: str, boun
 
 
 def on_clients(part: str, rounds: Rounds) -> list[Line]:
+    """Two floors: what one would write by hand with that client, and a relay over the engine that we put below it."""
     return [
-        cpu_ratio(part, f"on {name}, to a bare relay on it", rounds, f"ogw-{name}", f"bare-{name}", 1.1)
+        cpu_ratio(part, f"on {name}, to {what}", rounds, f"ogw-{name}", f"{floor}-{name}", 1.1)
         for name in ("httpx2", "httpx")
+        for floor, what in (("client", "a bare relay on its client"), ("bare", "a bare relay on our engine"))
         if f"ogw-{name}" in rounds
     ]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
@@ -84,7 +84,7 @@ class OwnHTTPXTransport:
         if failed:
             # Out here it has no context: that would hold the library's words, whatever was not to be shown of it.
             raise TransportFailure("connect" if self._client.is_closed else "protocol")
-        return await read_head(response, self._head_bytes)
+        return await read_head(response, self._head_bytes, response.extensions[_ASKED])
 
     def _place(self, url: str) -> _Place:
         if len(self._places) >= PLACES:
@@ -155,7 +155,10 @@ class _Network:
                 raise TransportFailure(failed)
             pool = self._pool if self._keepalive and request.permits is None else None
             body = self._body_type(response.stream, connection, place.route.origin, pool)
-            return self._library.Response(response.status, headers=response.headers, stream=body)
+            # Read from right here: the client above would add nothing to it but two generators.
+            return self._library.Response(
+                response.status, headers=response.headers, stream=body, extensions={_ASKED: body}
+            )
 
     async def _connect(self, place: _Place, request: UpstreamRequest) -> Connection:
         connection = await connect(
@@ -261,9 +264,11 @@ class _ResponseBody:
         self._pool = pool
         self._closed = False
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        iterator: AsyncIterator[bytes] = self._stream.__aiter__()
-        return iterator
+    def aiter_raw(self) -> AsyncGenerator[bytes, None]:
+        generator: AsyncGenerator[bytes, None] = self._stream.__aiter__()
+        return generator
+
+    __aiter__ = aiter_raw
 
     async def aclose(self) -> None:
         if self._closed:

@@ -11,7 +11,7 @@ import importlib
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import anyio
 import anyio.lowlevel
@@ -178,12 +178,13 @@ def _origin_of(url: Any) -> str:
     return written_origin(url.scheme, url.raw_host.decode("ascii").lower(), url.port)
 
 
-async def read_head(response: Any, head_bytes: int) -> HTTPXResponse:
+async def read_head(response: Any, head_bytes: int, source: Source | None = None) -> HTTPXResponse:
     """The library's response as one of ours. Raises TransportFailure when its head is larger than that."""
+    source = response if source is None else source
     if sum(len(name) + len(value) + 4 for name, value in response.headers.raw) > head_bytes:
-        await close(response)
+        await close(source)
         raise TransportFailure("protocol")
-    return HTTPXResponse(response)
+    return HTTPXResponse(response, source)
 
 
 def request_body_type(library: Any) -> Any:
@@ -213,14 +214,23 @@ class _Once:
         raise StopAsyncIteration
 
 
+class Source(Protocol):
+    """Where a body comes from: the library's response, or what is below it."""
+
+    def aiter_raw(self) -> AsyncGenerator[bytes, None]: ...
+
+    async def aclose(self) -> None: ...
+
+
 class HTTPXResponse:
     """See base.UpstreamResponse."""
 
     at_end = False  # only the end of the library's own iterator tells, and that lets the connection go
 
-    def __init__(self, response: Any) -> None:
-        self._response = response
+    def __init__(self, response: Any, source: Source) -> None:
+        self._source = source
         self._body: AsyncGenerator[bytes, None] | None = None
+        self._closed = False
         self.status: int = response.status_code
         self.headers: Sequence[Header] = [
             (name.lower(), value) for name, value in cast("list[Header]", response.headers.raw)
@@ -233,7 +243,7 @@ class HTTPXResponse:
     async def _read(self) -> AsyncGenerator[bytes, None]:
         since_rest = 0
         broken = False
-        raw = self._response.aiter_raw()
+        raw = self._source.aiter_raw()
         try:
             async for chunk in raw:
                 yield chunk
@@ -242,6 +252,8 @@ class HTTPXResponse:
                 if since_rest == CHUNKS_AT_ONCE:
                     since_rest = 0
                     await anyio.lowlevel.checkpoint()
+            await self._source.aclose()
+            self._closed = True
         except Exception:
             # Whatever the library calls it: the answer had begun, and its end will not come.
             broken = True
@@ -252,13 +264,16 @@ class HTTPXResponse:
             raise TransportFailure("reset")
 
     async def aclose(self) -> None:
-        await close(self._response)
+        if self._closed:
+            return
+        self._closed = True
+        await close(self._source)
         if self._body is not None:
             await _unwind(self._body)
 
 
 async def _unwind(body: AsyncGenerator[bytes, None]) -> None:
-    """End a body that was left half-way, and the five generators that the library has nested in it.
+    """End a body that was left half-way, and up to five generators that the libraries have nested in it.
 
     Closing the outermost would leave the others to the garbage collector, which trio reports and for which asyncio
     starts a task. A cancellation from below ends them all, innermost first.
