@@ -35,4 +35,8 @@ def served(app: Any, port: int = 0) -> Iterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join()
+            try:
+                thread.join()
+            except KeyboardInterrupt:  # once more: not while the server still has the socket
+                server.force_exit = True
+                thread.join()
