@@ -7,33 +7,26 @@ import ssl
 
 import anyio
 
-from .._values import Permits
-from ._connection import Connection
+from .._values import UpstreamRequest
+from ._connection import BROKEN, Connection
 from ._pool import Pool
 from ._protocol import ProtocolConnection
 from ._request import Origin
-from ._socket import BROKEN
 from ._stream import StreamConnection
 from .base import TransportFailure
 from .dial import Dialer
 
 
 async def connect(
-    pool: Pool[Connection],
-    dialer: Dialer,
-    origin: Origin,
-    *,
-    tls: ssl.SSLContext,
-    connect_s: float,
-    permits: Permits | None,
+    pool: Pool, dialer: Dialer, origin: Origin, tls: ssl.SSLContext, request: UpstreamRequest
 ) -> Connection:
     """A new connection. Raises TransportFailure: nothing of a request has been sent, and nothing is left open."""
     if pool.closed:
         raise TransportFailure("connect")
     scheme, host, port = origin
     context = tls if scheme == "https" else None
-    with anyio.CancelScope(deadline=anyio.current_time() + connect_s):
-        sock = await dialer.dial(host, port, permits)
+    with anyio.CancelScope(deadline=anyio.current_time() + request.connect_s):
+        sock = await dialer.dial(host, port, request.permits)
         try:
             connection = await _kind_of_connection().take_over(sock, context, host)
         except (*BROKEN, ValueError):  # ValueError: a name that no certificate can be for

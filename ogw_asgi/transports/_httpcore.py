@@ -128,7 +128,7 @@ class _Network:
         self._tls = tls
         self._dialer = dialer
         self._keepalive = keepalive
-        self._pool: Pool[Connection] = Pool()
+        self._pool = Pool()
         self._body_type = type("ResponseBody", (_ResponseBody, library.AsyncByteStream), {})
 
     async def handle_async_request(self, message: Any) -> Any:
@@ -140,7 +140,8 @@ class _Network:
         while True:
             reused = connection is not None
             connection = connection or await self._connect(place, request)
-            arrived = connection.parser = _Arrived()
+            arrived = _Arrived()
+            connection.begin(arrived)
             response, failed = await self._ask(connection, asked)
             unheard = reused and not arrived.received_bytes
             if failed == "reset" and unheard:
@@ -161,14 +162,7 @@ class _Network:
             )
 
     async def _connect(self, place: _Place, request: UpstreamRequest) -> Connection:
-        connection = await connect(
-            self._pool,
-            self._dialer,
-            place.route.origin,
-            tls=self._tls,
-            connect_s=request.connect_s,
-            permits=request.permits,
-        )
+        connection = await connect(self._pool, self._dialer, place.route.origin, self._tls, request)
         connection.upper = self._core.AsyncHTTP11Connection(place.asked.origin, _NetworkStream(self._core, connection))
         return connection
 
@@ -257,7 +251,7 @@ class _NetworkStream:
 class _ResponseBody:
     """Its errors are httpcore's: once an answer has begun, all mean the same (`httpx.HTTPXResponse`)."""
 
-    def __init__(self, stream: Any, connection: Connection, origin: Origin, pool: Pool[Connection] | None) -> None:
+    def __init__(self, stream: Any, connection: Connection, origin: Origin, pool: Pool | None) -> None:
         self._stream = stream
         self._connection = connection
         self._origin = origin

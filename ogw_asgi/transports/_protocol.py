@@ -11,8 +11,7 @@ from typing import Any, Self
 
 import anyio.lowlevel
 
-from ._connection import READ_BYTES, Connection
-from ._pool import Shelf
+from ._connection import READ_BYTES, Connection, Shelf
 from ._socket import PIECE_BYTES, readable, send_at_once
 
 UNREAD_BYTES = 64 << 10

@@ -14,9 +14,6 @@ from anyio.abc import ByteStream, SocketAttribute
 PIECE_BYTES = 256 << 10
 """A long body is handed on in such pieces: loops copy what they cannot send at once; TLS keeps its largest buffer."""
 
-BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
-"""What a connection raises that has ended, on any loop, with TLS or without."""
-
 _AGAIN = (BlockingIOError, InterruptedError)
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")  # not on Windows
 

@@ -10,8 +10,8 @@ import anyio
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
-from ._connection import READ_BYTES, Connection
-from ._socket import BROKEN, PIECE_BYTES, SocketStream, close, holds_bytes, readable, send_at_once
+from ._connection import BROKEN, READ_BYTES, Connection
+from ._socket import PIECE_BYTES, SocketStream, close, holds_bytes, readable, send_at_once
 
 
 class StreamConnection(Connection):

@@ -33,7 +33,7 @@ class NativeTransport:
         self._head_bytes = head_bytes
         self._keepalive = keepalive
         self._dialer = Dialer() if dialer is None else dialer
-        self._pool: Pool[Connection] = Pool()
+        self._pool = Pool()
         self._routes: dict[str, Route] = {}
 
     async def open(self, request: UpstreamRequest) -> _Response:
@@ -50,15 +50,9 @@ class NativeTransport:
         while True:
             reused = connection is not None
             if connection is None:
-                connection = await connect(
-                    self._pool,
-                    self._dialer,
-                    route.origin,
-                    tls=self._tls,
-                    connect_s=request.connect_s,
-                    permits=request.permits,
-                )
-            parser = connection.parser = ResponseParser(self._head_bytes)
+                connection = await connect(self._pool, self._dialer, route.origin, self._tls, request)
+            parser = ResponseParser(self._head_bytes)
+            connection.begin(parser)
             await connection.send(head, body)
             while not parser.status and not parser.failure:
                 await connection.wait()
@@ -86,9 +80,7 @@ class NativeTransport:
 class _Response:
     """See base.UpstreamResponse; it is its own iterator, so a body that is left half-way leaves nothing behind."""
 
-    def __init__(
-        self, connection: Connection, parser: ResponseParser, origin: Origin, pool: Pool[Connection] | None
-    ) -> None:
+    def __init__(self, connection: Connection, parser: ResponseParser, origin: Origin, pool: Pool | None) -> None:
         self._connection = connection
         self._parser = parser
         self._origin = origin

@@ -61,6 +61,18 @@ async def test_a_second_response_in_the_same_segment_is_nobodys_answer(
                     assert answer in ((200, LARGE[:size]), (200, b"own answer"), "protocol")
 
 
+async def test_a_server_that_talks_before_it_is_asked_is_not_waited_for(transport: Transport) -> None:
+    async def talk(stream: anyio.abc.ByteStream) -> None:
+        await stream.send(OK)
+        await stream.aclose()
+
+    with anyio.fail_after(5):
+        async with server_of(talk, known()) as url:
+            for _ in range(20):
+                # What came is thrown away with its connection, or is the answer; where the loop reads, as it happens.
+                assert await outcome(transport, request_to(url)) in ("reset", "protocol", (200, b"hello"))
+
+
 @pytest.mark.parametrize("slow", [False, True], ids=["fast reader", "slow reader"])
 @pytest.mark.parametrize("size", [5, 200_000, 1 << 20])
 async def test_an_answer_is_whole_though_the_server_leaves_without_a_word(
