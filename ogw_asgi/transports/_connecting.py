@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 
 import anyio
 
@@ -43,4 +44,4 @@ def _kind_of_connection() -> type[ProtocolConnection | StreamConnection]:
         on_asyncio = asyncio.current_task() is not None
     except RuntimeError:
         on_asyncio = False
-    return ProtocolConnection if on_asyncio else StreamConnection
+    return ProtocolConnection if on_asyncio and sys.platform != "win32" else StreamConnection

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import importlib
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
 
-from .._values import UpstreamRequest
+from .._values import Header, UpstreamRequest
 from ._connecting import connect
 from ._connection import Connection
 from ._pool import Pool
@@ -27,8 +26,13 @@ from .httpx import HTTPXResponse, read_head, request_body_type
 PLACES = 256
 """So many URLs are remembered; then all are forgotten, for classic Azure deployments are named by callers."""
 
+UNREAD_BYTES = 1 << 20
+"""So much may have come that httpcore has not asked for: an answer of which less waits is stopped at its source."""
+
 _CORES = {"httpx": "httpcore", "httpx2": "httpcore2"}
 _ASKED = "ogw_asgi"
+_DISCONNECTED = "Server disconnected without sending a response."
+_STATUS_LINE = len("HTTP/1.1 200")
 
 
 class OwnHTTPXTransport:
@@ -56,8 +60,6 @@ class OwnHTTPXTransport:
             trust_env=False,
             follow_redirects=False,
             timeout=None,
-            # Cookies are never sent back, so none is kept: a server could fill the jar without end.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
 
     async def open(self, request: UpstreamRequest) -> HTTPXResponse:
@@ -69,22 +71,24 @@ class OwnHTTPXTransport:
         message = self._library.Request(
             request.method,
             place.shown,
-            headers=request.headers,
+            headers=[(b"host", place.host), *request.headers],
             content=request.body,
             extensions={_ASKED: (request, place)},
         )
         message.stream = self._body_type(request.body)
-        failed = False
+        closed = False
         try:
             response = await self._client.send(message, stream=True, follow_redirects=False)
-        except TransportFailure:
-            raise
-        except Exception:  # the client's own: it is closed
-            failed = True
-        if failed:
-            # Out here it has no context: that would hold the library's words, whatever was not to be shown of it.
-            raise TransportFailure("connect" if self._client.is_closed else "protocol")
-        return await read_head(response, self._head_bytes, response.extensions[_ASKED])
+        except RuntimeError:
+            if not self._client.is_closed:
+                raise
+            closed = True
+        if closed:
+            raise TransportFailure("connect")  # out here, where it has no context
+        # Read from below: the client would add nothing but two generators for each piece.
+        body: _ResponseBody = response.extensions[_ASKED]
+        response.stream = body  # the client's own knows the response, and both would wait for the garbage collector
+        return await read_head(response.status_code, body.headers, body, self._head_bytes)
 
     def _place(self, url: str) -> _Place:
         if len(self._places) >= PLACES:
@@ -105,10 +109,11 @@ class _Place:
     """Where a URL leads, in the words of both libraries.
 
     `shown`: without its path. Whoever sends it, an AsyncClient logs the URL at INFO, and a path may hold an account or
-    a token.
+    a token. `host`: as the header has it, for httpx decodes a URL's to write it, and there are names that it cannot.
     """
 
     route: Route
+    host: bytes
     shown: Any
     asked: Any
 
@@ -116,7 +121,7 @@ class _Place:
     def of(cls, route: Route, library: Any, core: Any) -> _Place:
         scheme, host, port = route.origin
         asked = core.URL(scheme=scheme.encode(), host=host.encode(), port=port, target=route.target)
-        return cls(route, library.URL(f"{scheme}://{route.netloc}/"), asked)
+        return cls(route, route.netloc.encode(), library.URL(f"{scheme}://{route.netloc}/"), asked)
 
 
 class _Network:
@@ -138,28 +143,24 @@ class _Network:
         asked = self._core.Request(message.method, place.asked, headers=message.headers.raw, content=message.stream)
         connection = self._pool.take(place.route.origin) if request.permits is None else None
         while True:
-            reused = connection is not None
+            arrived = Arrived(kept=connection is not None)
             connection = connection or await self._connect(place, request)
-            arrived = _Arrived()
             connection.begin(arrived)
             response, failed = await self._ask(connection, asked)
-            unheard = reused and not arrived.received_bytes
-            if failed == "reset" and unheard:
-                connection = None  # the peer had closed it
-                continue
-            if failed is None and unheard:
+            if response is not None and arrived.kept and not arrived.received_bytes:
                 # The head lay there before the request was sent, so it answers something else. Not sent again: this
                 # one has gone out, on a connection that lives.
                 connection.abort()
                 failed = "protocol"
-            if failed is not None:
+            if failed is None:
+                break
+            if failed != "reset" or not arrived.kept or arrived.received_bytes:
                 raise TransportFailure(failed)
-            pool = self._pool if self._keepalive and request.permits is None else None
-            body = self._body_type(response.stream, connection, place.route.origin, pool)
-            # Read from right here: the client above would add nothing to it but two generators.
-            return self._library.Response(
-                response.status, headers=response.headers, stream=body, extensions={_ASKED: body}
-            )
+            connection = None  # the peer had closed it
+        pool = self._pool if self._keepalive and request.permits is None else None
+        body = self._body_type(response, connection, place.route.origin, pool)
+        # All that the client is told of an answer is its status: of the rest it would keep cookies, and read locations.
+        return self._library.Response(response.status, stream=body, extensions={_ASKED: body})
 
     async def _connect(self, place: _Place, request: UpstreamRequest) -> Connection:
         connection = await connect(self._pool, self._dialer, place.route.origin, self._tls, request)
@@ -168,51 +169,85 @@ class _Network:
 
     async def _ask(self, connection: Connection, asked: Any) -> tuple[Any, FailureKind | None]:
         """httpcore's response; or why there is none, and then the connection is closed."""
+        arrived = cast(Arrived, connection.parser)
         try:
             return await connection.upper.handle_async_request(asked), None
+        except self._core.ReadError:  # of `_NetworkStream`
+            failed = arrived.failure or "reset"
         except Exception as error:
-            # Told, not raised: what is raised out there has no context, which would hold the library's words.
-            connection.abort()
-            return None, self._kind(error)
+            failed = "reset" if str(error) == _DISCONNECTED else "protocol"
         except BaseException:
             connection.abort()
             raise
-
-    def _kind(self, error: Exception) -> FailureKind:
-        core = self._core
-        if isinstance(error, core.ReadError):
-            return "reset"
-        return "reset" if isinstance(error, core.RemoteProtocolError) and "disconnected" in str(error) else "protocol"
+        # Told, not raised: what is raised out there has no context, which would hold the library's words.
+        connection.abort()
+        return None, failed
 
     async def aclose(self) -> None:
         self._pool.close()
 
 
-class _Arrived:
-    """A Parser that reads nothing, for httpcore does: nobody knows of an answer while the request is still sent."""
+class Arrived:
+    """The Parser of an exchange: reads of it what must be known at once, and leaves the rest to httpcore.
 
-    status = 0
-    failure: FailureKind | None = None
-    received_bytes = 0
-    at_end = False
+    Attributes:
+        kept: the connection has carried another exchange before.
+        received_bytes: of everything.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, kept: bool) -> None:
+        self.kept = kept
+        self.status = 0
+        self.failure: FailureKind | None = None
+        self.received_bytes = 0
+        self.at_end = False
+        self._start = b""
         self._pieces: list[bytes] = []
+        self._unread_bytes = 0
+
+    @property
+    def unread(self) -> bool:
+        return bool(self._pieces)
 
     def feed(self, data: bytes | memoryview) -> None:
-        self._pieces.append(bytes(data))
         self.received_bytes += len(data)
+        self._unread_bytes += len(data)
+        if len(self._start) < _STATUS_LINE:
+            self._start += bytes(data[: _STATUS_LINE - len(self._start)])
+            self._read_start()
+        if self._unread_bytes > UNREAD_BYTES:  # only while a request is sent that its server does not take
+            self.failure = "protocol"
+        if self.failure is None:
+            self._pieces.append(bytes(data))
+
+    def _read_start(self) -> None:
+        start = self._start
+        if not b"HTTP/".startswith(start[:5]):
+            # Also the rest of something that came behind the answer before, and of which httpcore holds the beginning.
+            self.failure = "protocol"
+        elif len(start) == _STATUS_LINE and start[9:10] != b"1" and start[9:].isdigit():
+            self.status = int(start[9:])  # the last word on the request, however much of it has not been sent
+
+    def refuse_early(self) -> bool:
+        """Whether anything has come before the request went out: the connection is over then, and nothing was sent."""
+        if not self.received_bytes:
+            return False
+        self.received_bytes = 0
+        self.failure = "reset"
+        self._pieces.clear()
+        return True
 
     def end(self, *, clean: bool) -> None:
-        self.at_end = True
-        if not clean:
+        if not clean and not self.at_end and self.failure is None:
             self.failure = "reset"
+        self.at_end = True
 
     def take(self) -> bytes:
         """What has come since the last time."""
         pieces = self._pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
+        self._unread_bytes = 0
         return data
 
 
@@ -227,7 +262,7 @@ class _NetworkStream:
         self._connection = connection
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        arrived = cast(_Arrived, self._connection.parser)
+        arrived = cast(Arrived, self._connection.parser)
         while not (data := arrived.take()):
             if arrived.failure:
                 raise self._core.ReadError
@@ -242,7 +277,13 @@ class _NetworkStream:
             self._held = buffer
             return
         held, self._held = self._held, b""
-        await self._connection.send(held, buffer)
+        connection = self._connection
+        arrived = cast(Arrived, connection.parser)
+        if arrived.kept and (arrived.refuse_early() or not connection.still_good()):
+            # In the turns of the loop that httpcore has taken until now.
+            connection.abort()
+            raise self._core.WriteError
+        await connection.send(held, buffer)
 
     async def aclose(self) -> None:
         self._connection.abort()
@@ -251,9 +292,11 @@ class _NetworkStream:
 class _ResponseBody:
     """Its errors are httpcore's: once an answer has begun, all mean the same (`httpx.HTTPXResponse`)."""
 
-    def __init__(self, stream: Any, connection: Connection, origin: Origin, pool: Pool | None) -> None:
-        self._stream = stream
+    def __init__(self, response: Any, connection: Connection, origin: Origin, pool: Pool | None) -> None:
+        self.headers: Sequence[Header] = response.headers
+        self._stream = response.stream
         self._connection = connection
+        self._arrived = cast(Arrived, connection.parser)
         self._origin = origin
         self._pool = pool
         self._closed = False
@@ -274,7 +317,12 @@ class _ResponseBody:
         except BaseException:
             connection.abort()
             raise
-        if self._pool is not None and not connection.lost and not connection.unsent and connection.upper.is_idle():
+        if self._pool is not None and self._is_reusable():
             self._pool.put(self._origin, connection)
         else:
             connection.abort()
+
+    def _is_reusable(self) -> bool:
+        connection = self._connection
+        # What came behind the answer would be forgotten here, and its rest taken for another one.
+        return not (connection.lost or connection.unsent or self._arrived.unread) and bool(connection.upper.is_idle())

@@ -1,11 +1,13 @@
-"""The connection on asyncio: a protocol, not a stream. Cheaper, and it sees what comes while nobody reads."""
+"""The connection on asyncio: a protocol, not a stream. Cheaper, and it sees what comes while nobody reads.
+
+Not for Windows, whose loop reads ahead: what has come could not be looked at in the socket.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-import sys
 import threading
 from typing import Any, Self
 
@@ -27,10 +29,8 @@ _of_thread = threading.local()
 
 def _buffer() -> memoryview:
     """What a loop reads into; it hands that over before it reads again, so all connections of a thread share one: of
-    their own, 64 KiB each, most of an idle stream's memory would be that. But Windows reads while nobody waits.
+    their own, 64 KiB each, most of an idle stream's memory would be that.
     """
-    if sys.platform == "win32":
-        return memoryview(bytearray(READ_BYTES))
     shared: memoryview | None = getattr(_of_thread, "buffer", None)
     if shared is None:
         shared = _of_thread.buffer = memoryview(bytearray(READ_BYTES))

@@ -49,7 +49,7 @@ def choose(name: EngineName) -> Engine:
     Raises ConfigurationError, naming the package to install.
     """
     if name in ("auto", "native"):
-        # On Windows what waits in the socket may have been read already, unseen: there it is taken by name alone.
+        # Nobody has tried it on Windows: there it is taken by name alone.
         if _has_httptools() and (name == "native" or os.name == "posix"):
             from .native import NativeTransport
 

@@ -71,6 +71,7 @@ def preferred_library() -> Any:
 def make_ssl_context(library: Any) -> ssl.SSLContext:
     """The library's own context, without the environment. Loading the authorities takes long: once per gateway."""
     context = cast(ssl.SSLContext, library.create_ssl_context(trust_env=False))
+    context.set_alpn_protocols(["http/1.1"])
     context.keylog_filename = None  # type: ignore[assignment]  # SSLKEYLOGFILE, which trust_env forgets
     return context
 
@@ -116,7 +117,7 @@ class HTTPXTransport:
         if response is None:
             response = await self._send(request, resend=False)
         assert response is not None
-        return await read_head(response, self._head_bytes)
+        return await read_head(response.status_code, response.headers.raw, response, self._head_bytes)
 
     async def _send(self, request: UpstreamRequest, *, resend: bool = True) -> Any:
         """The response, or None if the request went to a connection that had been closed and may be re-sent."""
@@ -178,13 +179,12 @@ def _origin_of(url: Any) -> str:
     return written_origin(url.scheme, url.raw_host.decode("ascii").lower(), url.port)
 
 
-async def read_head(response: Any, head_bytes: int, source: Source | None = None) -> HTTPXResponse:
-    """The library's response as one of ours. Raises TransportFailure when its head is larger than that."""
-    source = response if source is None else source
-    if sum(len(name) + len(value) + 4 for name, value in response.headers.raw) > head_bytes:
+async def read_head(status: int, headers: Sequence[Header], source: Source, head_bytes: int) -> HTTPXResponse:
+    """Raises TransportFailure when the head is larger than that, and then the source is closed."""
+    if sum(len(name) + len(value) + 4 for name, value in headers) > head_bytes:
         await close(source)
         raise TransportFailure("protocol")
-    return HTTPXResponse(response, source)
+    return HTTPXResponse(status, headers, source)
 
 
 def request_body_type(library: Any) -> Any:
@@ -227,14 +227,12 @@ class HTTPXResponse:
 
     at_end = False  # only the end of the library's own iterator tells, and that lets the connection go
 
-    def __init__(self, response: Any, source: Source) -> None:
+    def __init__(self, status: int, headers: Sequence[Header], source: Source) -> None:
         self._source = source
         self._body: AsyncGenerator[bytes, None] | None = None
         self._closed = False
-        self.status: int = response.status_code
-        self.headers: Sequence[Header] = [
-            (name.lower(), value) for name, value in cast("list[Header]", response.headers.raw)
-        ]
+        self.status = status
+        self.headers: Sequence[Header] = [(name.lower(), value) for name, value in headers]
 
     def chunks(self) -> AsyncIterator[bytes]:
         self._body = self._read()
