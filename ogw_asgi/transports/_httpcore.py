@@ -12,25 +12,23 @@ import importlib
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from .._values import Header, UpstreamRequest
-from ._connecting import connect
 from ._connection import Connection
-from ._pool import Pool
-from ._request import Origin, Route, read_url, refuse_headers
+from ._connections import Connections
+from ._request import URLS, Origin, Route, read_url, refuse_headers
 from .base import FailureKind, TransportFailure
 from .dial import Dialer
 from .httpx import HTTPXResponse, read_head, request_body_type
-
-PLACES = 256
-"""So many URLs are remembered; then all are forgotten, for classic Azure deployments are named by callers."""
 
 UNREAD_BYTES = 1 << 20
 """So much may have come that httpcore has not asked for: an answer of which less waits is stopped at its source."""
 
 _CORES = {"httpx": "httpcore", "httpx2": "httpcore2"}
-_ASKED = "ogw_asgi"
+_REQUEST = "ogw_asgi.request"
+_BODY = "ogw_asgi.body"
 _DISCONNECTED = "Server disconnected without sending a response."
 _STATUS_LINE = len("HTTP/1.1 200")
 
@@ -52,11 +50,12 @@ class OwnHTTPXTransport:
         self._library = library
         self._head_bytes = head_bytes
         self._core = importlib.import_module(_CORES[library.__name__])
-        self._places: dict[str, _Place] = {}
+        self._place = lru_cache(URLS)(self._read_place)
         self._body_type = request_body_type(library)
+        self._connections = Connections(tls, dialer, keepalive=keepalive)
         network = type("Network", (_Network, library.AsyncBaseTransport), {})
         self._client = library.AsyncClient(
-            transport=network(library, self._core, tls, Dialer() if dialer is None else dialer, keepalive=keepalive),
+            transport=network(library, self._core, self._connections),
             trust_env=False,
             follow_redirects=False,
             timeout=None,
@@ -65,7 +64,7 @@ class OwnHTTPXTransport:
     async def open(self, request: UpstreamRequest) -> HTTPXResponse:
         # Not left to the library, whose complaint quotes the header, and which logs its complaints at DEBUG.
         refuse_headers(request.headers)
-        place = self._places.get(request.url) or self._place(request.url)
+        place = self._place(request.url)
         if request.origin is not None and request.origin != place.route.shown:
             raise TransportFailure("misdirected")
         message = self._library.Request(
@@ -73,7 +72,7 @@ class OwnHTTPXTransport:
             place.shown,
             headers=[(b"host", place.host), *request.headers],
             content=request.body,
-            extensions={_ASKED: (request, place)},
+            extensions={_REQUEST: (request, place)},
         )
         message.stream = self._body_type(request.body)
         closed = False
@@ -86,19 +85,21 @@ class OwnHTTPXTransport:
         if closed:
             raise TransportFailure("connect")  # out here, where it has no context
         # Read from below: the client would add nothing but two generators for each piece.
-        body: _ResponseBody = response.extensions[_ASKED]
+        body: _ResponseBody = response.extensions[_BODY]
         response.stream = body  # the client's own knows the response, and both would wait for the garbage collector
         return await read_head(response.status_code, body.headers, body, self._head_bytes)
 
-    def _place(self, url: str) -> _Place:
-        if len(self._places) >= PLACES:
-            self._places.clear()
+    def _read_place(self, url: str) -> _Place:
         route = read_url(url)
+        scheme, host, port = route.origin
         try:
-            place = self._places[url] = _Place.of(route, self._library, self._core)
+            shown = self._library.URL(f"{scheme}://{route.netloc}/")
         except self._library.InvalidURL:
-            raise TransportFailure("connect") from None
-        return place
+            shown = None
+        if shown is None:
+            raise TransportFailure("connect")  # out here, where it has no context
+        core_url = self._core.URL(scheme=scheme.encode(), host=host.encode(), port=port, target=route.target)
+        return _Place(route, route.netloc.encode(), shown, core_url)
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -115,38 +116,35 @@ class _Place:
     route: Route
     host: bytes
     shown: Any
-    asked: Any
-
-    @classmethod
-    def of(cls, route: Route, library: Any, core: Any) -> _Place:
-        scheme, host, port = route.origin
-        asked = core.URL(scheme=scheme.encode(), host=host.encode(), port=port, target=route.target)
-        return cls(route, route.netloc.encode(), library.URL(f"{scheme}://{route.netloc}/"), asked)
+    core_url: Any
 
 
 class _Network:
     """An AsyncBaseTransport: it is asked by the client above, and asks httpcore's connections."""
 
-    def __init__(self, library: Any, core: Any, tls: ssl.SSLContext, dialer: Dialer, *, keepalive: bool) -> None:
+    def __init__(self, library: Any, core: Any, connections: Connections) -> None:
         self._library = library
         self._core = core
-        self._tls = tls
-        self._dialer = dialer
-        self._keepalive = keepalive
-        self._pool = Pool()
+        self._connections = connections
         self._body_type = type("ResponseBody", (_ResponseBody, library.AsyncByteStream), {})
 
     async def handle_async_request(self, message: Any) -> Any:
         request: UpstreamRequest
         place: _Place
-        request, place = message.extensions[_ASKED]
-        asked = self._core.Request(message.method, place.asked, headers=message.headers.raw, content=message.stream)
-        connection = self._pool.take(place.route.origin) if request.permits is None else None
+        request, place = message.extensions[_REQUEST]
+        origin = place.route.origin
+        core_request = self._core.Request(
+            message.method, place.core_url, headers=message.headers.raw, content=message.stream
+        )
+        connection = self._connections.idle(origin, request)
         while True:
             arrived = Arrived(kept=connection is not None)
-            connection = connection or await self._connect(place, request)
+            if connection is None:
+                connection = await self._connections.new(origin, request)
+                stream = _NetworkStream(self._core, connection)
+                connection.upper = self._core.AsyncHTTP11Connection(place.core_url.origin, stream)
             connection.begin(arrived)
-            response, failed = await self._ask(connection, asked)
+            response, failed = await self._ask(connection, arrived, core_request)
             if response is not None and arrived.kept and not arrived.received_bytes:
                 # The head lay there before the request was sent, so it answers something else. Not sent again: this
                 # one has gone out, on a connection that lives.
@@ -157,21 +155,15 @@ class _Network:
             if failed != "reset" or not arrived.kept or arrived.received_bytes:
                 raise TransportFailure(failed)
             connection = None  # the peer had closed it
-        pool = self._pool if self._keepalive and request.permits is None else None
-        body = self._body_type(response, connection, place.route.origin, pool)
+        keep = self._connections.keeps(request)
+        body = self._body_type(response, connection, arrived, origin, self._connections, keep=keep)
         # All that the client is told of an answer is its status: of the rest it would keep cookies, and read locations.
-        return self._library.Response(response.status, stream=body, extensions={_ASKED: body})
+        return self._library.Response(response.status, stream=body, extensions={_BODY: body})
 
-    async def _connect(self, place: _Place, request: UpstreamRequest) -> Connection:
-        connection = await connect(self._pool, self._dialer, place.route.origin, self._tls, request)
-        connection.upper = self._core.AsyncHTTP11Connection(place.asked.origin, _NetworkStream(self._core, connection))
-        return connection
-
-    async def _ask(self, connection: Connection, asked: Any) -> tuple[Any, FailureKind | None]:
+    async def _ask(self, connection: Connection, arrived: Arrived, core_request: Any) -> tuple[Any, FailureKind | None]:
         """httpcore's response; or why there is none, and then the connection is closed."""
-        arrived = cast(Arrived, connection.parser)
         try:
-            return await connection.upper.handle_async_request(asked), None
+            return await connection.upper.handle_async_request(core_request), None
         except self._core.ReadError:  # of `_NetworkStream`
             failed = arrived.failure or "reset"
         except Exception as error:
@@ -184,7 +176,7 @@ class _Network:
         return None, failed
 
     async def aclose(self) -> None:
-        self._pool.close()
+        self._connections.close()
 
 
 class Arrived:
@@ -292,13 +284,23 @@ class _NetworkStream:
 class _ResponseBody:
     """Its errors are httpcore's: once an answer has begun, all mean the same (`httpx.HTTPXResponse`)."""
 
-    def __init__(self, response: Any, connection: Connection, origin: Origin, pool: Pool | None) -> None:
+    def __init__(
+        self,
+        response: Any,
+        connection: Connection,
+        arrived: Arrived,
+        origin: Origin,
+        connections: Connections,
+        *,
+        keep: bool,
+    ) -> None:
         self.headers: Sequence[Header] = response.headers
         self._stream = response.stream
         self._connection = connection
-        self._arrived = cast(Arrived, connection.parser)
+        self._arrived = arrived
         self._origin = origin
-        self._pool = pool
+        self._connections = connections
+        self._keep = keep
         self._closed = False
 
     def aiter_raw(self) -> AsyncGenerator[bytes, None]:
@@ -317,12 +319,6 @@ class _ResponseBody:
         except BaseException:
             connection.abort()
             raise
-        if self._pool is not None and self._is_reusable():
-            self._pool.put(self._origin, connection)
-        else:
-            connection.abort()
-
-    def _is_reusable(self) -> bool:
-        connection = self._connection
-        # What came behind the answer would be forgotten here, and its rest taken for another one.
-        return not (connection.lost or connection.unsent or self._arrived.unread) and bool(connection.upper.is_idle())
+        # What came behind the answer would be forgotten with `arrived`, and its rest be taken for another one.
+        reusable = self._keep and not connection.lost and not self._arrived.unread and connection.upper.is_idle()
+        self._connections.give_back(self._origin, connection, reusable=reusable)

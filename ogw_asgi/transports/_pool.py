@@ -39,9 +39,6 @@ class Pool:
         return None
 
     def put(self, origin: Origin, connection: Connection) -> None:
-        if self.closed:
-            connection.abort()
-            return
         now_s = time.monotonic()
         for idle in self._idle.values():
             while idle and now_s - idle[oldest := next(iter(idle))] >= KEEPALIVE_S:

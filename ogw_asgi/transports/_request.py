@@ -13,6 +13,9 @@ from .base import OWN_HEADERS, TransportFailure
 _URL = re.compile(r"[!-~]+")
 _HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*")
 
+URLS = 256
+"""So many an engine remembers the parts of; classic Azure deployments are named by callers."""
+
 Origin = tuple[str, str, int]
 """Scheme, host and port."""
 

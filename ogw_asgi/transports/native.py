@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 
 import anyio.lowlevel
 
 from .._values import Header, UpstreamRequest
-from ._connecting import connect
 from ._connection import Connection
+from ._connections import Connections
 from ._http1 import ResponseParser
-from ._pool import Pool
-from ._request import Origin, Route, read_url, write_head, write_question
+from ._request import URLS, Origin, read_url, write_head, write_question
 from .base import TransportFailure
 from .dial import Dialer
-
-ROUTES = 256
-"""So many URLs are remembered; then all are forgotten, for classic Azure deployments are named by callers."""
 
 
 class NativeTransport:
@@ -29,15 +26,12 @@ class NativeTransport:
     def __init__(
         self, tls: ssl.SSLContext, *, head_bytes: int, keepalive: bool = True, dialer: Dialer | None = None
     ) -> None:
-        self._tls = tls
         self._head_bytes = head_bytes
-        self._keepalive = keepalive
-        self._dialer = Dialer() if dialer is None else dialer
-        self._pool = Pool()
-        self._routes: dict[str, Route] = {}
+        self._connections = Connections(tls, dialer, keepalive=keepalive)
+        self._route = lru_cache(URLS)(read_url)
 
     async def open(self, request: UpstreamRequest) -> _Response:
-        route = self._routes.get(request.url) or self._route(request.url)
+        route = self._route(request.url)
         if request.origin is not None and request.origin != route.shown:
             raise TransportFailure("misdirected")
         if request.method == "POST":
@@ -46,45 +40,39 @@ class NativeTransport:
         else:
             head, body = write_question(route, request.headers), b""
         await anyio.lowlevel.checkpoint_if_cancelled()  # nothing is sent for somebody who has left
-        connection = self._pool.take(route.origin) if request.permits is None else None
+        connections = self._connections
+        connection = connections.idle(route.origin, request)
         while True:
             reused = connection is not None
-            if connection is None:
-                connection = await connect(self._pool, self._dialer, route.origin, self._tls, request)
+            connection = connection or await connections.new(route.origin, request)
             parser = ResponseParser(self._head_bytes)
             connection.begin(parser)
             await connection.send(head, body)
             while not parser.status and not parser.failure:
                 await connection.wait()
-            if not reused or parser.failure != "reset" or parser.received_bytes:
-                return self._answer(route, connection, parser, keep=request.permits is None)
-            connection.abort()  # the peer had closed it
-            connection = None
-
-    def _answer(self, route: Route, connection: Connection, parser: ResponseParser, *, keep: bool) -> _Response:
-        if not parser.status:
+            if parser.status:
+                keep = connections.keeps(request)
+                return _Response(connection, parser, route.origin, connections, keep=keep)
             connection.abort()
-            raise TransportFailure(parser.failure or "protocol")
-        return _Response(connection, parser, route.origin, self._pool if self._keepalive and keep else None)
-
-    def _route(self, url: str) -> Route:
-        if len(self._routes) >= ROUTES:
-            self._routes.clear()
-        route = self._routes[url] = read_url(url)
-        return route
+            if not reused or parser.failure != "reset" or parser.received_bytes:
+                raise TransportFailure(parser.failure or "protocol")
+            connection = None  # the peer had closed it
 
     async def aclose(self) -> None:
-        self._pool.close()
+        self._connections.close()
 
 
 class _Response:
     """See base.UpstreamResponse; it is its own iterator, so a body that is left half-way leaves nothing behind."""
 
-    def __init__(self, connection: Connection, parser: ResponseParser, origin: Origin, pool: Pool | None) -> None:
+    def __init__(
+        self, connection: Connection, parser: ResponseParser, origin: Origin, connections: Connections, *, keep: bool
+    ) -> None:
         self._connection = connection
         self._parser = parser
         self._origin = origin
-        self._pool = pool
+        self._connections = connections
+        self._keep = keep
         self._closed = False
         self.status = parser.status
         self.headers: Sequence[Header] = parser.headers
@@ -114,9 +102,6 @@ class _Response:
         if self._closed:
             return
         self._closed = True
-        connection, parser, pool = self._connection, self._parser, self._pool
-        reusable = parser.complete and parser.reusable and not parser.has_body
-        if pool and reusable and not connection.lost and not connection.unsent:
-            pool.put(self._origin, connection)
-        else:
-            connection.abort()
+        parser = self._parser
+        reusable = self._keep and parser.complete and parser.reusable and not parser.has_body
+        self._connections.give_back(self._origin, self._connection, reusable=reusable)

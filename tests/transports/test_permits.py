@@ -68,14 +68,15 @@ async def test_a_guarded_request_has_a_connection_of_its_own_and_leaves_none(eng
 
 @pytest.mark.contract("7.own-pool")
 async def test_an_engine_that_keeps_connections_lends_none_to_a_guarded_request(engine: Engine) -> None:
-    """httpx cannot ask for a fresh one, so there such a request is not sent at all."""
     transport = engine.make(keepalive=True)
     try:
         async with RawUpstream([OK]) as server:
             assert await outcome(transport, request_to(server.url)) == (200, b"hello")
-            found = await outcome(transport, replace(request_to(server.url), permits=lambda ip: True))
-            assert found in ("denied", (200, b"hello"))
+            guarded = replace(request_to(server.url), permits=lambda ip: True)
+            assert await outcome(transport, guarded) == (200, b"hello")
             assert server.reused == 0
+            assert await outcome(transport, request_to(server.url)) == (200, b"hello")
+            assert (server.connections, server.reused) == (2, 1)
             assert await outcome(transport, replace(request_to(server.url), permits=lambda ip: False)) == "denied"
     finally:
         await transport.aclose()

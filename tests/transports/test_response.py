@@ -211,6 +211,13 @@ async def test_a_body_that_breaks_gives_what_came_and_then_fails(transport: Tran
             assert (len(server.requests), server.reused) == (2, 0)
 
 
+@pytest.mark.parametrize("location", ["/there", "mailto:x", "http://[::1", "http://xn--99999999/"])
+async def test_a_redirect_is_an_answer_like_others_wherever_it_leads(transport: Transport, location: str) -> None:
+    with anyio.fail_after(5):
+        async with RawUpstream([http_response(303, b"there", {"location": location})]) as server:
+            assert await outcome(transport, request_to(server.url)) == (303, b"there")
+
+
 async def test_an_answer_before_the_upload_has_ended_is_read(transport: Transport) -> None:
     script: RawScript = [OnHead(), http_response(413, b"too large", {"connection": "close"})]
     with anyio.fail_after(5):
