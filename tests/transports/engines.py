@@ -9,13 +9,14 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from ogw_asgi._values import Header, UpstreamRequest
 from ogw_asgi.testing import http_head, http_response
 from ogw_asgi.transports._httpcore import OwnHTTPXTransport
 from ogw_asgi.transports.base import FailureKind, Transport, TransportFailure
 from ogw_asgi.transports.dial import Dialer
-from ogw_asgi.transports.httpx import load_library
+from ogw_asgi.transports.httpx import HTTPXTransport, load_library
 from ogw_asgi.transports.native import NativeTransport
 
 HEAD_BYTES = 64 << 10
@@ -57,6 +58,25 @@ ENGINES: Mapping[str, Engine] = {
     "httpx2": Engine(partial(OwnHTTPXTransport, load_library("httpx2"))),
     "native": Engine(NativeTransport),
 }
+
+
+class _OverAClient(HTTPXTransport):
+    """A client such as a user may bring, on its own network and pool; closed with the engine, as tests expect it."""
+
+    def __init__(self, library: Any, verify: ssl.SSLContext, *, head_bytes: int, keepalive: bool, **_: Any) -> None:
+        limits = library.Limits(max_connections=None, max_keepalive_connections=None if keepalive else 0)
+        client = library.AsyncClient(verify=verify, limits=limits, timeout=None, trust_env=False)
+        super().__init__(client, head_bytes=head_bytes)
+        self._own = client
+
+    async def aclose(self) -> None:
+        await self._own.aclose()
+
+
+CLIENTS: Mapping[str, Engine] = {
+    f"client-{name}": Engine(partial(_OverAClient, load_library(name))) for name in ("httpx", "httpx2")
+}
+"""No engines that can be chosen: what a provider's `client=` is asked through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import importlib
 import ssl
 import sys
 import traceback
+from dataclasses import replace
 from typing import Any, get_args
 
 import anyio
@@ -206,6 +207,17 @@ async def test_the_timeouts_of_a_users_client_do_not_apply(library: Any) -> None
         async with RawUpstream([OK]) as server:
             async with library.AsyncClient(verify=NO_AUTHORITIES, timeout=1e-9) as client:
                 assert await outcome(over(client), request_to(server.url)) == (200, b"hello")
+
+
+@pytest.mark.anyio
+async def test_a_users_client_connects_for_itself_so_it_is_asked_nothing_that_is_guarded(library: Any) -> None:
+    with anyio.fail_after(5):
+        async with RawUpstream([OK]) as server, library.AsyncClient(verify=NO_AUTHORITIES) as client:
+            request = request_to(server.url)
+            assert await outcome(over(client), replace(request, permits=lambda ip: True)) == "denied"
+            assert await outcome(over(client), replace(request, origin="http://127.0.0.1:1")) == "misdirected"
+            assert server.connections == 0
+            assert await outcome(over(client), replace(request, origin=server.url)) == (200, b"hello")
 
 
 @pytest.mark.anyio
