@@ -191,8 +191,8 @@ async def _vitals(gateway: Client) -> dict[str, Any]:
 async def _at_rest(gateway: Client, cold: Mapping[str, Any]) -> dict[str, Any]:
     """The vitals when nothing is left that will go by itself.
 
-    httpx closes idle connections when it is asked for the next one, not when their time is over. So a gateway that
-    still has some is asked once more of each provider, and may keep those few connections.
+    On trio idle connections close when the engine is asked for the next one, not when their time is over. So a gateway
+    that still has some is asked once more of each provider, and may keep those few connections.
     """
     start_s = time.monotonic()
     nudged = 0

@@ -1,7 +1,8 @@
 """What is served and measured: an echo, bare relays, and the gateway. Each is made by a factory that uvicorn calls.
 
-The bare relays are the floor: the same server, the same engine, the same request to the provider, and a watcher for the
-caller's leaving; nothing is checked, judged, limited or counted. They are no code to learn from.
+The bare relays are the floor: the same server, the same request to the provider, over the same engine or what one
+would take by hand, and a watcher for the caller's leaving; nothing is checked, judged, limited or counted. They are no
+code to learn from.
 """
 
 from __future__ import annotations

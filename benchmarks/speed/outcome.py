@@ -74,7 +74,7 @@ def on_clients(part: str, rounds: Rounds) -> list[Line]:
         cpu_ratio(part, f"on {name}, to {what}", rounds, f"ogw-{name}", f"{floor}-{name}", 1.1)
         for name in ("httpx2", "httpx")
         for floor, what in (("client", "a bare relay on its client"), ("bare", "a bare relay on our engine"))
-        if f"ogw-{name}" in rounds
+        if f"ogw-{name}" in rounds and f"{floor}-{name}" in rounds
     ]
 
 

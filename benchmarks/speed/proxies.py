@@ -119,7 +119,7 @@ def _workers(server: Callable[..., Server], count: int) -> Callable[[Place], Ser
     return start
 
 
-def _bare(engine: str, factory: str = "bare") -> Callable[[Place], Server]:
+def _relay(engine: str, factory: str) -> Callable[[Place], Server]:
     def start(place: Place) -> Server:
         _needs(engine)
         environment = apps.settings(engine, upstream=place.upstream, refusing=place.refusing)
@@ -214,13 +214,13 @@ PROXIES: Mapping[str, Proxy] = {
     for proxy in (
         Proxy(name="direct", about="the provider itself", start=lambda p: p.provider, path="/v1/chat/completions"),
         Proxy(name="echo", about="ASGI echo on uvicorn: the server's floor", start=lambda p: _uvicorn("echo", {}, p)),
-        Proxy(name="bare-native", about="bare relay on the native engine: the floor", start=_bare("native")),
+        Proxy(name="bare-native", about="bare relay on the native engine: the floor", start=_relay("native", "bare")),
         Proxy(name="ogw", about="ogw_asgi, native engine", start=_ours("native")),
-        Proxy(name="client-httpx2", about="bare relay on httpx2's own client", start=_bare("httpx2", "client")),
-        Proxy(name="bare-httpx2", about="bare relay on our engine over httpx2", start=_bare("httpx2")),
+        Proxy(name="client-httpx2", about="bare relay on httpx2's own client", start=_relay("httpx2", "client")),
+        Proxy(name="bare-httpx2", about="bare relay on our engine over httpx2", start=_relay("httpx2", "bare")),
         Proxy(name="ogw-httpx2", about="ogw_asgi on httpx2", start=_ours("httpx2")),
-        Proxy(name="client-httpx", about="bare relay on httpx's own client", start=_bare("httpx", "client")),
-        Proxy(name="bare-httpx", about="bare relay on our engine over httpx", start=_bare("httpx")),
+        Proxy(name="client-httpx", about="bare relay on httpx's own client", start=_relay("httpx", "client")),
+        Proxy(name="bare-httpx", about="bare relay on our engine over httpx", start=_relay("httpx", "bare")),
         Proxy(name="ogw-httpx", about="ogw_asgi on httpx", start=_ours("httpx")),
         Proxy(
             name="ogw-no-breaker",

@@ -1,6 +1,6 @@
-"""What happens on the wire below one request of the httpx engine, as far as httpcore lets it be seen.
+"""What happens on the wire below one request to a user's client, as far as httpcore lets it be seen.
 
-httpcore's `trace` extension is the one public way to look below a client that may be the user's own. It tells when a
+httpcore's `trace` extension is the one public way to look below a client that is not ours. It tells when a
 connection is begun and hands out its stream, so this is also where the connect limit lives, where bytes are counted,
 and where connections are closed that httpcore forgets. It imports neither library, and reads no byte.
 """

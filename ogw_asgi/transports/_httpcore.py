@@ -16,21 +16,18 @@ from functools import lru_cache
 from typing import Any, cast
 
 from .._values import Header, UpstreamRequest
+from ._arrived import Arrived
 from ._connection import Connection
 from ._connections import Connections
+from ._messages import HTTPXResponse, checked, request_body_type
 from ._request import URLS, Origin, Route, read_url, refuse_headers
 from .base import FailureKind, TransportFailure
 from .dial import Dialer
-from .httpx import HTTPXResponse, read_head, request_body_type
-
-UNREAD_BYTES = 1 << 20
-"""So much may have come that httpcore has not asked for: an answer of which less waits is stopped at its source."""
 
 _CORES = {"httpx": "httpcore", "httpx2": "httpcore2"}
 _REQUEST = "ogw_asgi.request"
 _BODY = "ogw_asgi.body"
 _DISCONNECTED = "Server disconnected without sending a response."
-_STATUS_LINE = len("HTTP/1.1 200")
 
 
 class OwnHTTPXTransport:
@@ -87,7 +84,7 @@ class OwnHTTPXTransport:
         # Read from below: the client would add nothing but two generators for each piece.
         body: _ResponseBody = response.extensions[_BODY]
         response.stream = body  # the client's own knows the response, and both would wait for the garbage collector
-        return await read_head(response.status_code, body.headers, body, self._head_bytes)
+        return await checked(response.status_code, body.headers, body, self._head_bytes)
 
     def _read_place(self, url: str) -> _Place:
         route = read_url(url)
@@ -179,70 +176,6 @@ class _Network:
         self._connections.close()
 
 
-class Arrived:
-    """The Parser of an exchange: reads of it what must be known at once, and leaves the rest to httpcore.
-
-    Attributes:
-        kept: the connection has carried another exchange before.
-        received_bytes: of everything.
-    """
-
-    def __init__(self, *, kept: bool) -> None:
-        self.kept = kept
-        self.status = 0
-        self.failure: FailureKind | None = None
-        self.received_bytes = 0
-        self.at_end = False
-        self._start = b""
-        self._pieces: list[bytes] = []
-        self._unread_bytes = 0
-
-    @property
-    def unread(self) -> bool:
-        return bool(self._pieces)
-
-    def feed(self, data: bytes | memoryview) -> None:
-        self.received_bytes += len(data)
-        self._unread_bytes += len(data)
-        if len(self._start) < _STATUS_LINE:
-            self._start += bytes(data[: _STATUS_LINE - len(self._start)])
-            self._read_start()
-        if self._unread_bytes > UNREAD_BYTES:  # only while a request is sent that its server does not take
-            self.failure = "protocol"
-        if self.failure is None:
-            self._pieces.append(bytes(data))
-
-    def _read_start(self) -> None:
-        start = self._start
-        if not b"HTTP/".startswith(start[:5]):
-            # Also the rest of something that came behind the answer before, and of which httpcore holds the beginning.
-            self.failure = "protocol"
-        elif len(start) == _STATUS_LINE and start[9:10] != b"1" and start[9:].isdigit():
-            self.status = int(start[9:])  # the last word on the request, however much of it has not been sent
-
-    def refuse_early(self) -> bool:
-        """Whether anything has come before the request went out: the connection is over then, and nothing was sent."""
-        if not self.received_bytes:
-            return False
-        self.received_bytes = 0
-        self.failure = "reset"
-        self._pieces.clear()
-        return True
-
-    def end(self, *, clean: bool) -> None:
-        if not clean and not self.at_end and self.failure is None:
-            self.failure = "reset"
-        self.at_end = True
-
-    def take(self) -> bytes:
-        """What has come since the last time."""
-        pieces = self._pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._unread_bytes = 0
-        return data
-
-
 class _NetworkStream:
     """An httpcore.AsyncNetworkStream, as far as httpcore's connection asks for one."""
 
@@ -282,7 +215,7 @@ class _NetworkStream:
 
 
 class _ResponseBody:
-    """Its errors are httpcore's: once an answer has begun, all mean the same (`httpx.HTTPXResponse`)."""
+    """Its errors are httpcore's: once an answer has begun, all mean the same (`HTTPXResponse`)."""
 
     def __init__(
         self,

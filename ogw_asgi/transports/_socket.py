@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream
 
 PIECE_BYTES = 256 << 10
 """A long body is handed on in such pieces: loops copy what they cannot send at once; TLS keeps its largest buffer."""
@@ -108,10 +106,6 @@ class SocketStream(ByteStream):
 
     async def aclose(self) -> None:
         close(self._socket)
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        return {SocketAttribute.raw_socket: lambda: self._socket}
 
     def _require_open(self) -> None:
         if self._socket.fileno() < 0:

@@ -20,7 +20,7 @@ COMBINATIONS = [
     ("httpx", "asyncio"),
     ("httpx", "trio"),
 ]
-"""uvloop for the native engine alone: it is the only one that knows the loop below anyio."""
+"""uvloop for one engine alone, for the time that it takes: all have the same connections."""
 
 ORDINARY = [("native", "asyncio"), ("native", "trio"), ("httpx2", "trio"), ("httpx", "asyncio")]
 """Each engine and each loop; the others are for the slow tests."""

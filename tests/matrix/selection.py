@@ -1,7 +1,7 @@
 """Which combinations of the factors a row of the fault matrix runs in: engine x loop x mode. Pure.
 
 In the ordinary suite the six of `pairwise`; with `OGW_MATRIX=full` in the environment (`python -m tests.matrix --full`
-sets it) all of them, and the native engine on uvloop besides.
+sets it) all of them, uvloop included.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ Loop = Literal["asyncio", "trio", "uvloop"]
 Mode = Literal["json", "sse"]
 
 ENGINES: Sequence[Engine] = get_args(Engine)
+LOOPS: Sequence[Loop] = get_args(Loop)
 MODES: Sequence[Mode] = get_args(Mode)
 FULL_VARIABLE = "OGW_MATRIX"
 
@@ -60,10 +61,9 @@ def pairwise(mode: Mode | None = None) -> list[Case]:
 
 
 def full(mode: Mode | None = None) -> list[Case]:
-    """The whole product, and uvloop, which only the native engine tells apart from asyncio."""
+    """The whole product."""
     modes = MODES if mode is None else (mode,)
-    pairs: list[tuple[Engine, Loop]] = [*product(ENGINES, ("asyncio", "trio")), ("native", "uvloop")]  # type: ignore[list-item]
-    return [Case(engine, loop, each) for engine, loop in pairs for each in modes]
+    return [Case(engine, loop, each) for engine, loop, each in product(ENGINES, LOOPS, modes)]
 
 
 def chosen(mode: Mode | None = None) -> list[Case]:

@@ -78,7 +78,7 @@ def render(rows: Mapping[str, Row], shown: Mapping[str, Iterable[Shown]], record
         f"- {' '.join(STANDING.split())}",
         "- Each test runs for JSON and SSE, unless it says that it is for one of them, on the engines httpx, httpx2",
         "  and native, on asyncio and trio. In the ordinary suite in six cases, so that every pair of engine, loop and",
-        "  mode is there; `python -m tests.matrix --full` runs all of them, and the native engine on uvloop.",
+        "  mode is there; `python -m tests.matrix --full` runs all of them, on uvloop, too.",
         "",
         "## The last full run",
         RECORD_BEGINS,

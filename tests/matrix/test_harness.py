@@ -210,11 +210,11 @@ def test_six_cases_show_every_pair_of_engine_loop_and_mode() -> None:
     assert {(case.loop, case.mode) for case in cases} == set(product(("asyncio", "trio"), MODES))
 
 
-def test_the_full_product_is_twelve_cases_and_uvloop_for_the_native_engine() -> None:
+def test_the_full_product_is_eighteen_cases() -> None:
     cases = full()
-    assert len(set(cases)) == len(cases) == 14
+    assert len(set(cases)) == len(cases) == 18
     assert set(pairwise()) < set(cases)
-    assert {case.engine for case in cases if case.loop == "uvloop"} == {"native"}
+    assert {case.engine for case in cases if case.loop == "uvloop"} == set(ENGINES)
 
 
 @pytest.mark.parametrize("mode", MODES)
