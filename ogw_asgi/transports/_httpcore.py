@@ -64,23 +64,24 @@ class OwnHTTPXTransport:
         place = self._place(request.url)
         if request.origin is not None and request.origin != place.route.shown:
             raise TransportFailure("misdirected")
-        message = self._library.Request(
-            request.method,
-            place.shown,
-            headers=[(b"host", place.host), *request.headers],
-            content=request.body,
-            extensions={_REQUEST: (request, place)},
-        )
-        message.stream = self._body_type(request.body)
-        closed = False
+        response = None
         try:
+            message = self._library.Request(
+                request.method,
+                place.shown,
+                headers=[(b"host", place.host), *request.headers],
+                content=request.body,
+                extensions={_REQUEST: (request, place)},
+            )
+            message.stream = self._body_type(request.body)
             response = await self._client.send(message, stream=True, follow_redirects=False)
-        except RuntimeError:
-            if not self._client.is_closed:
-                raise
-            closed = True
-        if closed:
-            raise TransportFailure("connect")  # out here, where it has no context
+        except TransportFailure:
+            raise
+        except Exception:  # the client's own: it is closed, or can do less than we know
+            pass
+        if response is None:
+            # Out here it has no context: that would hold the library's words, whatever was not to be shown of it.
+            raise TransportFailure("connect" if self._client.is_closed else "protocol")
         # Read from below: the client would add nothing but two generators for each piece.
         body: _ResponseBody = response.extensions[_BODY]
         response.stream = body  # the client's own knows the response, and both would wait for the garbage collector
