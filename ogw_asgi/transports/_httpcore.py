@@ -69,7 +69,7 @@ class OwnHTTPXTransport:
             message = self._library.Request(
                 request.method,
                 place.shown,
-                headers=[(b"host", place.host), *request.headers],
+                headers=[(b"Host", place.host), *request.headers],
                 content=request.body,
                 extensions={_REQUEST: (request, place)},
             )

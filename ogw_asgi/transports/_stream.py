@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
-from ._connection import BROKEN, READ_BYTES, Connection
+from ._connection import BROKEN, READ_BYTES, Connection, Shelf
 from ._socket import PIECE_BYTES, SocketStream, close, holds_bytes, readable, send_at_once
 
 
@@ -93,6 +93,11 @@ class StreamConnection(Connection):
 
     def still_good(self) -> bool:
         return not self.lost and not readable(self._socket) and not holds_bytes(self._tls)
+
+    def park(self, idle_s: float, shelf: Shelf) -> None:
+        super().park(idle_s, shelf)
+        if not self.still_good():  # nobody reads from now on, and many a server ends it with its answer
+            self.abort()
 
     def abort(self) -> None:
         super().abort()
