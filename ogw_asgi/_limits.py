@@ -50,6 +50,7 @@ class Limits:
     attempts: what one request may cost, whatever its sequence says.
     concurrency: requests in flight at one target; more wait for `slot_wait_s`, then ask the next one.
     in_flight: requests in the gateway at once; more are refused at the door, their bodies unread.
+    upstream_head_bytes: of an answer; over httpx and httpx2 at most 100 KiB, whatever is said here.
     """
 
     body_bytes: int = 16 << 20

@@ -252,5 +252,6 @@ def _check_headers(headers: Mapping[str, str], name: str) -> list[Header]:
             raise ConfigurationError(f"{name}: headers: {key}: expected a value of printable ASCII")
         if key.lower() in _OURS or key.lower().startswith("x-opengateway-"):
             raise ConfigurationError(f"{name}: headers: {key} belongs to the gateway")
-        checked.append((key.lower().encode("ascii"), value.encode("ascii")))
+        # Blanks at its ends are no part of a value (RFC 9110, 5.5), and there are engines that refuse them.
+        checked.append((key.lower().encode("ascii"), value.strip(" \t").encode("ascii")))
     return checked

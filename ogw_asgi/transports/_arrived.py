@@ -7,7 +7,11 @@ from .base import FailureKind
 UNREAD_BYTES = 1 << 20
 """So much may have come that httpcore has not asked for: an answer of which less waits is stopped at its source."""
 
+INTERIM_BYTES = 16 << 10
+"""An interim response beyond this is not looked through; the request is sent to its end first."""
+
 _STATUS_LINE = len("HTTP/1.1 200")
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 class Arrived:
@@ -16,6 +20,7 @@ class Arrived:
     Attributes:
         kept: the connection has carried another exchange before.
         received_bytes: of everything.
+        taken: httpcore has had some of it.
     """
 
     def __init__(self, *, kept: bool) -> None:
@@ -23,8 +28,9 @@ class Arrived:
         self.status = 0
         self.failure: FailureKind | None = None
         self.received_bytes = 0
-        self.at_end = False
-        self._start = b""
+        self.at_end = self.taken = False
+        self._start: bytes | None = b""
+        """Of the answer's head, or of an interim one's before it; None: there is nothing more to be seen in it."""
         self._pieces: list[bytes] = []
         self._unread_bytes = 0
 
@@ -35,21 +41,30 @@ class Arrived:
     def feed(self, data: bytes | memoryview) -> None:
         self.received_bytes += len(data)
         self._unread_bytes += len(data)
-        if len(self._start) < _STATUS_LINE:
-            self._start += bytes(data[: _STATUS_LINE - len(self._start)])
-            self._read_start()
-        if self._unread_bytes > UNREAD_BYTES:  # only while a request is sent that its server does not take
+        if self._start is not None:
+            self._start = self._read_start(self._start + bytes(data))
+        if self._unread_bytes > UNREAD_BYTES:  # only while a request is sent that nobody takes, and no answer is seen
             self.failure = "protocol"
         if self.failure is None:
             self._pieces.append(bytes(data))
 
-    def _read_start(self) -> None:
-        start = self._start
-        if not b"HTTP/".startswith(start[:5]):
-            # Also the rest of something that came behind the answer before, and of which httpcore holds the beginning.
-            self.failure = "protocol"
-        elif len(start) == _STATUS_LINE and start[9:10] != b"1" and start[9:].isdigit():
-            self.status = int(start[9:])  # the last word on the request, however much of it has not been sent
+    def _read_start(self, start: bytes) -> bytes | None:
+        while True:
+            if not b"HTTP/".startswith(start[:5]):
+                # Also the rest of what came behind the answer before, and of which httpcore holds the beginning.
+                self.failure = "protocol"
+                return None
+            if len(start) < _STATUS_LINE:
+                return start
+            status = start[9:_STATUS_LINE]
+            if status[:1] != b"1":
+                # The last word on the request, however much of it has not been sent.
+                self.status = int(status) if status.isdigit() else 0
+                return None
+            end = start.find(_END_OF_HEAD)
+            if end < 0:
+                return start if len(start) <= INTERIM_BYTES else None
+            start = start[end + len(_END_OF_HEAD) :]
 
     def refuse_early(self) -> bool:
         """Whether anything has come before the request went out: the connection is over then, and nothing was sent."""
@@ -57,8 +72,12 @@ class Arrived:
             return False
         self.received_bytes = 0
         self.failure = "reset"
-        self._pieces.clear()
+        self.forget()
         return True
+
+    def forget(self) -> None:
+        """Nobody reads on."""
+        self._pieces.clear()
 
     def end(self, *, clean: bool) -> None:
         if not clean and not self.at_end and self.failure is None:
@@ -71,4 +90,5 @@ class Arrived:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._unread_bytes = 0
+        self.taken = self.taken or bool(data)
         return data

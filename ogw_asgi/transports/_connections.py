@@ -35,8 +35,19 @@ class Connections:
         """One that has been given back, and is good still. Whatever is lent is given back, or ends."""
         return self._pool.take(origin) if request.permits is None else None
 
-    async def new(self, origin: Origin, request: UpstreamRequest) -> Connection:
-        """Raises TransportFailure: nothing of the request has been sent, and nothing is left open."""
+    async def new(self, origin: Origin, request: UpstreamRequest, *, resent: bool = False) -> Connection:
+        """Raises TransportFailure, and nothing is left open.
+
+        `resent`: the request has gone out before, so that no failure may promise that nothing was sent.
+        """
+        try:
+            return await self._connect(origin, request)
+        except TransportFailure:
+            if not resent:
+                raise
+        raise TransportFailure("reset")
+
+    async def _connect(self, origin: Origin, request: UpstreamRequest) -> Connection:
         if self._pool.closed:
             raise TransportFailure("connect")
         scheme, host, port = origin

@@ -134,25 +134,25 @@ class _Network:
         core_request = self._core.Request(
             message.method, place.core_url, headers=message.headers.raw, content=message.stream
         )
-        connection = self._connections.idle(origin, request)
+        connection, resent = self._connections.idle(origin, request), False
         while True:
             arrived = Arrived(kept=connection is not None)
             if connection is None:
-                connection = await self._connections.new(origin, request)
+                connection = await self._connections.new(origin, request, resent=resent)
                 stream = _NetworkStream(self._core, connection)
                 connection.upper = self._core.AsyncHTTP11Connection(place.core_url.origin, stream)
             connection.begin(arrived)
             response, failed = await self._ask(connection, arrived, core_request)
-            if response is not None and arrived.kept and not arrived.received_bytes:
-                # The head lay there before the request was sent, so it answers something else. Not sent again: this
-                # one has gone out, on a connection that lives.
+            if response is not None and not arrived.taken:
+                # The head lay with httpcore before the request was sent, so it answers something else. Not sent again:
+                # this one has gone out, on a connection that lives.
                 connection.abort()
                 failed = "protocol"
             if failed is None:
                 break
             if failed != "reset" or not arrived.kept or arrived.received_bytes:
                 raise TransportFailure(failed)
-            connection = None  # the peer had closed it
+            connection, resent = None, True  # the peer had closed it
         keep = self._connections.keeps(request)
         body = self._body_type(response, connection, arrived, origin, self._connections, keep=keep)
         # All that the client is told of an answer is its status: of the rest it would keep cookies, and read locations.
@@ -248,11 +248,13 @@ class _ResponseBody:
             return
         self._closed = True
         connection = self._connection
+        # What came behind the answer is forgotten, and its rest would be taken for another one.
+        unread = self._arrived.unread
+        self._arrived.forget()
         try:
             await self._stream.aclose()
         except BaseException:
             connection.abort()
             raise
-        # What came behind the answer would be forgotten with `arrived`, and its rest be taken for another one.
-        reusable = self._keep and not connection.lost and not self._arrived.unread and connection.upper.is_idle()
+        reusable = self._keep and not unread and not connection.lost and connection.upper.is_idle()
         self._connections.give_back(self._origin, connection, reusable=reusable)

@@ -92,7 +92,7 @@ class HTTPXResponse:
         except Exception:
             # Whatever the library calls it: the answer had begun, and its end will not come.
             broken = True
-        except BaseException:  # not from below: cancelled while resting, or closed by the reader
+        except BaseException:  # cancelled, or closed by the reader
             await _unwind(raw)
             raise
         if broken:

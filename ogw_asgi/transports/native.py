@@ -41,10 +41,10 @@ class NativeTransport:
             head, body = write_question(route, request.headers), b""
         await anyio.lowlevel.checkpoint_if_cancelled()  # nothing is sent for somebody who has left
         connections = self._connections
-        connection = connections.idle(route.origin, request)
+        connection, resent = connections.idle(route.origin, request), False
         while True:
             reused = connection is not None
-            connection = connection or await connections.new(route.origin, request)
+            connection = connection or await connections.new(route.origin, request, resent=resent)
             parser = ResponseParser(self._head_bytes)
             connection.begin(parser)
             await connection.send(head, body)
@@ -56,7 +56,7 @@ class NativeTransport:
             connection.abort()
             if not reused or parser.failure != "reset" or parser.received_bytes:
                 raise TransportFailure(parser.failure or "protocol")
-            connection = None  # the peer had closed it
+            connection, resent = None, True  # the peer had closed it
 
     async def aclose(self) -> None:
         self._connections.close()

@@ -8,7 +8,7 @@ import anyio
 import anyio.abc
 import pytest
 
-from ogw_asgi.testing import http_response
+from ogw_asgi.testing import http_head, http_response
 from ogw_asgi.transports.base import Transport
 
 from .engines import OK, Engine, outcome, request_to
@@ -18,16 +18,17 @@ from .test_uploads import AUTHORITY, BODY, TOO_LARGE, context
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.parametrize("before", [b"", http_head(100), http_head(103)], ids=["", "100", "103"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 async def test_the_last_word_ends_the_upload_though_the_server_stays_and_reads_no_more(
-    engine: Engine, tls: bool
+    engine: Engine, tls: bool, before: bytes
 ) -> None:
     opened, done = anyio.Event(), anyio.Event()
 
     async def talk(stream: anyio.abc.ByteStream) -> None:
         await read_until(stream, b"\r\n\r\n")
         head, blank, body = TOO_LARGE.partition(b"\r\n\r\n")
-        await stream.send(head + blank)
+        await stream.send(before + head + blank)
         await opened.wait()
         await stream.send(body)
         await done.wait()

@@ -66,6 +66,23 @@ async def test_a_stray_head_in_two_parts_is_no_answer(transport: Transport, cut:
             assert await outcome(transport, request_to(url)) in ((200, b"hello"), "protocol")
 
 
+async def test_a_stray_is_no_answer_though_the_server_speaks_while_the_request_is_sent(transport: Transport) -> None:
+    """Behind an answer in one segment with it; then a long body, which is answered before it is taken."""
+
+    async def talk(stream: anyio.abc.ByteStream) -> None:
+        await read_until(stream, END_OF_REQUEST)
+        await stream.send(OK + STRAY)
+        await read_until(stream, b"\r\n\r\n")
+        await stream.send(http_response(413, b"own answer"))
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(5):
+        async with server_of(talk) as url:
+            assert await outcome(transport, request_to(url)) == (200, b"hello")
+            second = await outcome(transport, request_to(url, body=b'{"m"}' + b"x" * (32 << 20)))
+            assert second in ((200, b"hello"), "protocol")
+
+
 async def test_what_came_before_the_request_went_out_is_not_its_answer(transport: Transport) -> None:
     """A server that gives an idle connection up says 408, in the turn of the loop in which a request begins."""
     outcomes: list[object] = []
