@@ -30,8 +30,8 @@ from .outcome import (
 from .proxies import PROXIES
 from .rounds import Measured, Run, cpu_us, ratio, side_by_side
 
-MANY = 0.8
-"""Of its time each proxy has where a dozen of them take turns, so that the case ends within a minute."""
+SHARE_AMONG_MANY = 0.8
+"""Of the usual time of a sample, where a dozen proxies take turns: so that the case ends within a minute."""
 
 LISTENED_TO = ("ogw-sink", "ogw-status", "ogw-prometheus", "ogw-otel-api", "ogw-otel-sdk")
 
@@ -39,7 +39,7 @@ LISTENED_TO = ("ogw-sink", "ogw-status", "ogw-prometheus", "ogw-otel-api", "ogw-
 async def plain(setting: Setting) -> Outcome:
     """A plain answer of 1 KB, 32 connections."""
     names = ("echo", FLOOR, OURS, *ON_CLIENTS, *PEERS)
-    runs = [Run(proxy=name, asked=asked.plain(), seconds=setting.seconds * MANY) for name in names]
+    runs = [Run(proxy=name, asked=asked.plain(), seconds=setting.seconds * SHARE_AMONG_MANY) for name in names]
     rounds = await side_by_side(setting.running, runs, setting.rounds)
     lines = [
         cpu_ratio("plain", "CPU per request, ours to the floor", rounds, OURS, FLOOR, 1.33),
@@ -54,7 +54,9 @@ async def burst(setting: Setting) -> Outcome:
     names = (FLOOR, OURS, *ON_CLIENTS, *PEERS)
     what = asked.stream(f"burst-{BURST}", BURST)
     rounds = await side_by_side(
-        setting.running, [Run(proxy=name, asked=what, seconds=setting.seconds * MANY) for name in names], setting.rounds
+        setting.running,
+        [Run(proxy=name, asked=what, seconds=setting.seconds * SHARE_AMONG_MANY) for name in names],
+        setting.rounds,
     )
     lines = [
         cpu_ratio("burst", "CPU per chunk, ours to the floor", rounds, OURS, FLOOR, 1.25),

@@ -36,17 +36,19 @@ class Arrived:
 
     @property
     def unread(self) -> bool:
+        """Something has come that httpcore has not taken."""
         return bool(self._pieces)
 
     def feed(self, data: bytes | memoryview) -> None:
-        self.received_bytes += len(data)
-        self._unread_bytes += len(data)
+        piece = bytes(data)
+        self.received_bytes += len(piece)
+        self._unread_bytes += len(piece)
         if self._start is not None:
-            self._start = self._read_start(self._start + bytes(data))
+            self._start = self._read_start(self._start + piece)
         if self._unread_bytes > UNREAD_BYTES:  # only while a request is sent that nobody takes, and no answer is seen
             self.failure = "protocol"
         if self.failure is None:
-            self._pieces.append(bytes(data))
+            self._pieces.append(piece)
 
     def _read_start(self, start: bytes) -> bytes | None:
         while True:
