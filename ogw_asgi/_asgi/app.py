@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from .._dispatch.clock import clock_s
 from .._rules.ready import may_be_tried
-from .._wire.headers import header_values, read_request_id, refuse_repeats, refuse_two_lengths, refuse_two_tokens
+from .._wire.headers import header_values, refuse_repeats, refuse_two_lengths, refuse_two_tokens
 from ..auth.base import authenticate
 from ..exceptions import RequestRejected
-from .door import Door
-from .endpoint import ChatCompletions, new_request_id
+from .door import Door, request_id_of
+from .endpoint import ChatCompletions
 from .receive import Receive
 from .send import CallerGone, Reply, Scope, Send
 
@@ -159,7 +159,7 @@ def wrong_method(allow: str) -> RequestRejected:
 
 
 def _reply(scope: Scope, send: Send) -> Reply:
-    return Reply(scope, send, read_request_id(header_values(scope["headers"])) or new_request_id())
+    return Reply(scope, send, request_id_of(header_values(scope["headers"])))
 
 
 async def _refuse(scope: Scope, send: Send, refusal: RequestRejected) -> None:

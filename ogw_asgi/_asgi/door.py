@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from .._dispatch.dispatcher import Dispatcher
 from .._rules.plan import Catalogue, GuardFor
 from .._values import CallOptions, Limits, Timeouts
-from .._wire.headers import Values, read_options, refuse_media, refuse_repeats
+from .._wire.headers import Values, read_options, read_request_id, refuse_media, refuse_repeats
 from ..auth.base import Authenticator
 from ..telemetry.observers import Observers
 from .places import refuse_loop
@@ -35,3 +36,9 @@ def read_head(door: Door, headers: Values, request_id: str) -> CallOptions:
     refuse_loop(options, door.gateway_id)
     refuse_media(headers)
     return options
+
+
+def request_id_of(headers: Values) -> str:
+    """The caller's, or one of ours: 32 hex digits. It need only be unlike others: what cannot be guessed costs a system
+    call."""
+    return read_request_id(headers) or random.getrandbits(128).to_bytes(16).hex()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -10,6 +9,7 @@ from .._dispatch.answer import Answer
 from .._dispatch.clock import clock_s
 from .._dispatch.delivery import Delivery
 from .._dispatch.dispatcher import Dispatch, Dispatcher
+from .._dispatch.pace import Pace
 from .._dispatch.race import Line, line_to
 from .._dispatch.relay import STALLED, NotTaken
 from .._rules.denials import Denials
@@ -21,7 +21,6 @@ from .._wire.headers import (
     Values,
     announced_length,
     header_values,
-    read_request_id,
     refuse_two_lengths,
     refuse_two_tokens,
 )
@@ -29,7 +28,7 @@ from .._wire.structure import takes_long
 from ..auth.base import SCOPE_KEY, authenticate
 from ..exceptions import EndpointDenied, RequestRejected
 from ..telemetry.events import EgressDenied, RequestEnded, RequestOutcome, RequestRefused, StreamBroken
-from .door import Door, read_head
+from .door import Door, read_head, request_id_of
 from .places import Places, overloaded, too_many_denials
 from .receive import Receive, receive_body, too_slow
 from .send import CallerGone, Reply, Scope, Send, trail_headers
@@ -43,12 +42,31 @@ class ChatCompletions:
         self.in_flight = 0
         self.denials = Denials()
         self.places = Places()
+        self.pace = Pace()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if self._full or self.pace.free():
+            return self._begin(scope, receive, send)
+        return self._in_turn(scope, receive, send)
+
+    @property
+    def _full(self) -> bool:
+        return self.in_flight >= self.door.limits.in_flight
+
+    async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Nothing is made yet for a request that has to wait, but it counts."""
+        self.in_flight += 1
+        try:
+            await self.pace.turn()
+        finally:
+            self.in_flight -= 1
+        await self._begin(scope, receive, send)
+
+    def _begin(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         headers = header_values(scope["headers"])
-        request_id = read_request_id(headers) or new_request_id()
+        request_id = request_id_of(headers)
         reply = Reply(scope, send, request_id, self.door.timeouts.send_s)
-        if self.in_flight >= self.door.limits.in_flight:
+        if self._full:
             refusal = overloaded()
             self.refused(request_id, refusal, None)
             return _refuse(reply, refusal)
@@ -105,9 +123,9 @@ class _Exchange:
                 except RequestRejected as refusal:
                     await self._turn_away(self._denied(refusal))
                 else:
-                    line.watch()
                     dispatch = self._planned(dispatcher, call, plan, line)
                     del call  # its body is the dispatch's to keep, as long as it may be needed
+                    await line.watch()
                     await self._answer(dispatch)
             if line.scope.cancelled_caught and self._uploading and not reply.begun:
                 reply.limit = None
@@ -276,8 +294,3 @@ async def _refuse(reply: Reply, refusal: RequestRejected) -> None:
         await reply.refuse(refusal)
     except CallerGone:
         pass
-
-
-def new_request_id() -> str:
-    """32 hex digits. It need only be unlike others: what cannot be guessed costs a system call."""
-    return random.getrandbits(128).to_bytes(16).hex()

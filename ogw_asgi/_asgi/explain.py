@@ -23,15 +23,13 @@ from .._values import CallOptions, ChatCall, Header, Plan, Principal, StreamBrea
 from .._wire.body import read_body
 from .._wire.headers import (
     header_values,
-    read_request_id,
     refuse_two_lengths,
     refuse_two_tokens,
 )
 from .._wire.structure import takes_long
 from ..exceptions import RequestRejected
 from ..explanation import ExplainedTarget, Explanation, Refusal
-from .door import Door, read_head
-from .endpoint import new_request_id
+from .door import Door, read_head, request_id_of
 from .receive import too_large
 
 GivenHeaders = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
@@ -96,7 +94,7 @@ def _admit(door: Door, raw: list[Header]) -> CallOptions:
     refuse_two_lengths(headers)
     if door.authenticator is not None:
         refuse_two_tokens(headers)
-    return read_head(door, headers, read_request_id(headers) or new_request_id())
+    return read_head(door, headers, request_id_of(headers))
 
 
 async def _read(door: Door, dispatcher: Dispatcher | None, body: bytes) -> ChatCall:

@@ -23,12 +23,11 @@ from .._status.snapshot import Snapshot
 from .._status.text import render_text
 from .._values import Header
 from .._wire.accept import preferred
-from .._wire.headers import Values, header_values, read_request_id, refuse_two_lengths, refuse_two_tokens
+from .._wire.headers import Values, header_values, refuse_two_lengths, refuse_two_tokens
 from ..auth.base import Authenticator
 from ..exceptions import RequestRejected
 from .app import READING, wrong_method
-from .door import Door
-from .endpoint import new_request_id
+from .door import Door, request_id_of
 from .onlooker import CHALLENGE, Onlookers
 from .receive import Receive
 from .send import CallerGone, Reply, Scope, Send
@@ -99,7 +98,7 @@ class StatusPage:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         headers = header_values(scope["headers"])
-        reply = Reply(scope, send, read_request_id(headers) or new_request_id(), self._door.timeouts.send_s)
+        reply = Reply(scope, send, request_id_of(headers), self._door.timeouts.send_s)
         nonce = secrets.token_urlsafe(16)
         careful = _careful(nonce)
         try:
@@ -162,7 +161,7 @@ class StatusPage:
         followers.add(over)
         try:
             async with line_to(receive, reply) as line:
-                line.watch()
+                await line.watch()
                 line.spawn(partial(self._see_out, over, stopping, dispatcher, line))
                 reply.begin_events(careful)
                 await reply.events(_RETRY)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
 from .clock import this_loop
 from .limit import Deadline, Limit, Timer
@@ -50,8 +51,9 @@ class Line(Protocol):
     scope: anyio.CancelScope
     limit: Limit
 
-    def watch(self) -> None:
-        """From now on be told when the caller leaves. To be called once, when the body is read."""
+    async def watch(self) -> None:
+        """From now on be told when the caller leaves; one that has left already ends the work here. To be called once,
+        when the body is read."""
         ...
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
@@ -86,7 +88,7 @@ class _Line(ABC):
         self._group = group
 
     @abstractmethod
-    def watch(self) -> None: ...
+    async def watch(self) -> None: ...
 
     @abstractmethod
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None: ...
@@ -122,8 +124,9 @@ class _AsyncioLine(_Line):
         self._watcher: asyncio.Task[None] | None = None
         self._beside: tuple[anyio.CancelScope, ...] = ()
 
-    def watch(self) -> None:
+    async def watch(self) -> None:
         self._watcher = self._tasks.create_task(_watch(self._receive, self.scope, self._reply))
+        await checkpoint()
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
         scope = anyio.CancelScope()
@@ -145,8 +148,10 @@ class _TrioLine(_Line):
         self._tasks = anyio.create_task_group()
         super().__init__(receive, reply, scope, Deadline(scope), self._tasks)
 
-    def watch(self) -> None:
+    async def watch(self) -> None:
         self._tasks.start_soon(_watch, self._receive, self.scope, self._reply)
+        for _ in range(2):  # whoever is ready runs in any order there: the watcher has looked by the second time
+            await checkpoint()
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
         self._tasks.start_soon(work)

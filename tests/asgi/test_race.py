@@ -44,7 +44,7 @@ async def race(
 ) -> bool:
     """Whether the caller was the first to end it."""
     async with line_to(receive, Reply(ending)) as line:
-        line.watch()
+        await line.watch()
         await work()
     return line.scope.cancelled_caught
 
@@ -97,6 +97,18 @@ async def test_a_caller_who_leaves_first_cancels_the_work() -> None:
     with anyio.fail_after(5):
         assert await alone(work, receive) is True
     assert work.cancelled
+
+
+@pytest.mark.contract("4.caller-gone.receive")
+async def test_for_a_caller_who_had_left_by_then_no_work_begins() -> None:
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def work() -> None:
+        raise AssertionError("it was begun")
+
+    with anyio.fail_after(5):
+        assert await alone(work, receive) is True
 
 
 async def test_a_receive_that_raises_has_no_caller_behind_it() -> None:
