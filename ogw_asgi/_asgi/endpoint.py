@@ -125,7 +125,6 @@ class _Exchange:
                 else:
                     dispatch = self._planned(dispatcher, call, plan, line)
                     del call  # its body is the dispatch's to keep, as long as it may be needed
-                    await line.watch()
                     await self._answer(dispatch)
             if line.scope.cancelled_caught and self._uploading and not reply.begun:
                 reply.limit = None
@@ -205,10 +204,11 @@ class _Exchange:
 
     async def _answer(self, dispatch: Dispatch) -> None:
         status = self._options.success_status or self._door.success_status
+        contest = dispatch.first()
+        await dispatch.line.watch()
         beat_s = self._door.timeouts.heartbeat_s
         if beat_s is not None and dispatch.stream:
             dispatch.line.spawn(partial(self._reply.keep_alive, status, beat_s))
-        contest = dispatch.first()
         result = dispatch.dispatched(contest, await contest.run())
         self._provider = result.provider
         headers = [*result.headers, *trail_headers(dispatch.attempts, dispatch.made, result.provider)]

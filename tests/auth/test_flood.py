@@ -16,6 +16,7 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from ogw_asgi import Gateway, OpenAI, Principal, RequestRejected, bearer_tokens
+from ogw_asgi._dispatch.pace import AT_ONCE
 from ogw_asgi.testing import ScriptedUpstream, chat
 from tests.asgi.hosts import QUESTION, http_scope
 
@@ -70,8 +71,8 @@ async def guarded(authenticate: Any = TOKENS) -> AsyncIterator[Server]:
             yield Server(gateway)
 
 
-async def calls_of(server: Server, token: str) -> int:
-    """The Python functions that are entered for one request."""
+async def calls_of(server: Server, *tokens: str) -> int:
+    """The Python functions that are entered for as many requests."""
     calls = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
@@ -80,20 +81,25 @@ async def calls_of(server: Server, token: str) -> int:
 
     sys.setprofile(count)
     try:
-        await server.ask(token)
+        for token in tokens:
+            await server.ask(token)
     finally:
         sys.setprofile(None)
     return calls
 
 
 async def test_a_refusal_is_a_fraction_of_the_work_of_an_answer_and_always_the_same() -> None:
+    round_of = AT_ONCE + 1
+    """One of so many waits for a turn of the loop, whatever it asks."""
     async with guarded() as server:
-        for token in (TOKEN, "wrong"):
+        for token in [TOKEN, "wrong"] * round_of:
             await server.ask(token)
-        good = await calls_of(server, TOKEN)
-        refused = [await calls_of(server, f"{'wrong':40}{number}") for number in range(20)]
+        good = await calls_of(server, *[TOKEN] * round_of)
+        refused = [
+            await calls_of(server, *[f"{'wrong':40}{number}{one}" for one in range(round_of)]) for number in range(20)
+        ]
         assert max(refused) - min(refused) <= 10, "what is more is the heap of asyncio's timers"
-        assert max(refused) <= good / 3, f"{max(refused)} calls for a refusal, {good} for an answer"
+        assert max(refused) <= good / 3, f"{max(refused)} calls for refusals, {good} for answers"
         assert server.statuses == {201, 401}
 
 
