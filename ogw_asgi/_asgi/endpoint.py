@@ -45,13 +45,11 @@ class ChatCompletions:
         self.pace = Pace()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if self._full or self.pace.free():
-            return self._begin(scope, receive, send)
+        if self.in_flight >= self.door.limits.in_flight:
+            return self._turn_away(scope, send)
+        if self.pace.free():
+            return self._exchange(scope, receive, send).run()
         return self._in_turn(scope, receive, send)
-
-    @property
-    def _full(self) -> bool:
-        return self.in_flight >= self.door.limits.in_flight
 
     async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Nothing is made yet for a request that has to wait, but it counts."""
@@ -60,17 +58,24 @@ class ChatCompletions:
             await self.pace.turn()
         finally:
             self.in_flight -= 1
-        await self._begin(scope, receive, send)
+        await self._exchange(scope, receive, send).run()
 
-    def _begin(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def _exchange(self, scope: Scope, receive: Receive, send: Send) -> _Exchange:
         headers = header_values(scope["headers"])
         request_id = request_id_of(headers)
-        reply = Reply(scope, send, request_id, self.door.timeouts.send_s)
-        if self._full:
-            refusal = overloaded()
-            self.refused(request_id, refusal, None)
-            return _refuse(reply, refusal)
-        return _Exchange(self, reply, scope, receive, headers, request_id).run()
+        return _Exchange(self, self._reply(scope, send, request_id), scope, receive, headers, request_id)
+
+    async def _turn_away(self, scope: Scope, send: Send) -> None:
+        request_id = request_id_of(header_values(scope["headers"]))
+        refusal = overloaded()
+        self.refused(request_id, refusal, None)
+        try:
+            await self._reply(scope, send, request_id).refuse(refusal)
+        except CallerGone:
+            pass
+
+    def _reply(self, scope: Scope, send: Send, request_id: str) -> Reply:
+        return Reply(scope, send, request_id, self.door.timeouts.send_s)
 
     def refused(self, request_id: str, refusal: RequestRejected, principal: str | None) -> None:
         """Observers are told of whom nobody will be asked for."""
@@ -287,10 +292,3 @@ class _Exchange:
             principal=self._caller,
             overhead_s=dispatch.account.overhead_s,
         )
-
-
-async def _refuse(reply: Reply, refusal: RequestRejected) -> None:
-    try:
-        await reply.refuse(refusal)
-    except CallerGone:
-        pass

@@ -126,7 +126,7 @@ class _AsyncioLine(_Line):
 
     async def watch(self) -> None:
         self._watcher = self._tasks.create_task(_watch(self._receive, self.scope, self._reply))
-        await checkpoint()
+        await asyncio.sleep(0)  # anyio's checkpoint, at a fifth of its price
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
         scope = anyio.CancelScope()
