@@ -45,37 +45,14 @@ class ChatCompletions:
         self.pace = Pace()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if self.in_flight >= self.door.limits.in_flight:
-            return self._turn_away(scope, send)
-        if self.pace.free():
-            return self._exchange(scope, receive, send).run()
-        return self._in_turn(scope, receive, send)
-
-    async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Nothing is made yet for a request that has to wait, but it counts."""
-        self.in_flight += 1
-        try:
-            await self.pace.turn()
-        finally:
-            self.in_flight -= 1
-        await self._exchange(scope, receive, send).run()
-
-    def _exchange(self, scope: Scope, receive: Receive, send: Send) -> _Exchange:
         headers = header_values(scope["headers"])
         request_id = request_id_of(headers)
-        return _Exchange(self, self._reply(scope, send, request_id), scope, receive, headers, request_id)
-
-    async def _turn_away(self, scope: Scope, send: Send) -> None:
-        request_id = request_id_of(header_values(scope["headers"]))
-        refusal = overloaded()
-        self.refused(request_id, refusal, None)
-        try:
-            await self._reply(scope, send, request_id).refuse(refusal)
-        except CallerGone:
-            pass
-
-    def _reply(self, scope: Scope, send: Send, request_id: str) -> Reply:
-        return Reply(scope, send, request_id, self.door.timeouts.send_s)
+        reply = Reply(scope, send, request_id, self.door.timeouts.send_s)
+        if self.in_flight >= self.door.limits.in_flight:
+            refusal = overloaded()
+            self.refused(request_id, refusal, None)
+            return _refuse(reply, refusal)
+        return _Exchange(self, reply, scope, receive, headers, request_id).run()
 
     def refused(self, request_id: str, refusal: RequestRejected, principal: str | None) -> None:
         """Observers are told of whom nobody will be asked for."""
@@ -113,6 +90,7 @@ class _Exchange:
         self._caller: str | None = None
         self._dispatch: Dispatch | None = None
         self._uploading = False
+        self._waited_s = 0.0
         self._provider: str | None = None
         self._outcome: RequestOutcome = "left"
 
@@ -120,10 +98,16 @@ class _Exchange:
         reply, door = self._reply, self._door
         self._completions.in_flight += 1
         try:
+            try:
+                dispatcher = await self._admit()
+            except RequestRejected as refusal:
+                await self._turn_away(self._denied(refusal))
+                return
+            if not self._completions.pace.free():
+                await self._queue(dispatcher)
             async with line_to(self._receive, reply) as line:
                 reply.limit = line.limit
                 try:
-                    dispatcher = await self._admit()
                     call, plan = await self._read(dispatcher, line)
                 except RequestRejected as refusal:
                     await self._turn_away(self._denied(refusal))
@@ -154,7 +138,13 @@ class _Exchange:
         self._stream = call.stream
         self._model = call.model
         self._dispatch = dispatcher.dispatch(
-            call, self._options, plan, principal=self._caller, line=line, began_s=self._started_s
+            call,
+            self._options,
+            plan,
+            principal=self._caller,
+            line=line,
+            began_s=self._started_s,
+            waited_s=self._waited_s,
         )
         return self._dispatch
 
@@ -183,13 +173,19 @@ class _Exchange:
             raise
         return dispatcher
 
+    async def _queue(self, dispatcher: Dispatcher) -> None:
+        """Behind the door: who is refused there is in nobody's way."""
+        came_s = dispatcher.fine_s()
+        await self._completions.pace.turn()
+        self._waited_s = dispatcher.fine_s() - came_s
+
     async def _read(self, dispatcher: Dispatcher, line: Line) -> tuple[ChatCall, Plan]:
         door = self._door
         self._uploading = True
         announced = announced_length(self._headers)
         body = await receive_body(self._receive, announced, door.limits, door.timeouts.upload_stall_s, line.limit)
         self._uploading = False
-        self._started_s = dispatcher.fine_s()
+        self._started_s = dispatcher.fine_s() - self._waited_s
         self._headers = {}  # all that they say is known, and a stream may be open for an hour
         if takes_long(body):
             read = partial(read_body, body, door.limits, patiently=True, told=door.observers.all_is_told)
@@ -292,3 +288,10 @@ class _Exchange:
             principal=self._caller,
             overhead_s=dispatch.account.overhead_s,
         )
+
+
+async def _refuse(reply: Reply, refusal: RequestRejected) -> None:
+    try:
+        await reply.refuse(refusal)
+    except CallerGone:
+        pass

@@ -78,10 +78,19 @@ class Dispatcher:
     unheard: Unheard
 
     def dispatch(
-        self, call: ChatCall, options: CallOptions, plan: Plan, *, principal: str | None, line: Line, began_s: float
+        self,
+        call: ChatCall,
+        options: CallOptions,
+        plan: Plan,
+        *,
+        principal: str | None,
+        line: Line,
+        began_s: float,
+        waited_s: float = 0.0,
     ) -> Dispatch:
-        """What is to be done for one request that was there at `began_s`; nothing has been, yet."""
-        return Dispatch(self, call, options, plan, principal, line, began_s)
+        """What is to be done for one request that was there at `began_s`, `waited_s` of it in the queue; nothing has
+        been, yet."""
+        return Dispatch(self, call, options, plan, principal, line, began_s, waited_s)
 
 
 class Dispatch(Terms):
@@ -103,6 +112,7 @@ class Dispatch(Terms):
         principal: str | None,
         line: Line,
         began_s: float,
+        waited_s: float,
     ) -> None:
         self.shared = shared
         self.call = call
@@ -127,7 +137,7 @@ class Dispatch(Terms):
             limits=shared.limits,
             timeouts=shared.timeouts,
             failover_on=shared.failover_on,
-            started_s=shared.loop.clock_s(),
+            started_s=shared.loop.clock_s() - waited_s,
         )
         self._principal = principal
         self._made: tuple[Attempt, ...] = ()

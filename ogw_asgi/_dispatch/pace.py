@@ -21,7 +21,8 @@ from anyio.lowlevel import checkpoint
 from .clock import loop_id, this_loop
 
 AT_ONCE = 6
-"""So many begin in a turn, however short it is: together some 700 objects, which is when the collector comes first."""
+"""So many begin in a turn, however short it is; twice as many where the queue ends. Together they are some 700 objects,
+which is when CPython's collector (of 3.11 to 3.13) looks for the first time."""
 
 PER_S = 500
 """And so many for each second that a turn takes: where something else holds up the loop, there are few of them."""
@@ -36,37 +37,37 @@ class Pace:
     """Whoever is about to begin: `pace.free() or await pace.turn()`. Usable in one loop after another."""
 
     def __init__(self) -> None:
-        self._loop: object = None
         self._queue: _Queue | None = None
 
     def free(self) -> bool:
         """Whether one may begin at once. Then it counts as begun."""
         queue = self._queue
-        if queue is None or queue.free == 0:
+        if queue is None or queue.free <= 0:
             return False
         queue.free -= 1
         return True
 
     async def turn(self) -> None:
-        """Until one may begin, in the order of coming; a turn of the loop, at least."""
+        """Until one may begin, in the order of coming."""
         loop = loop_id()
         queue = self._queue
-        if queue is None or self._loop != loop:  # whoever queues in another loop is let in by those of that queue
-            self._loop = loop
-            queue = self._queue = _Queue()
-        await queue.wait()
+        if queue is not None and queue.loop == loop:
+            await queue.wait()
+        else:  # whoever queues in another loop is let in by those of that queue
+            self._queue = _Queue(loop)
 
 
 class _Queue:
-    """Of one loop. Nobody is in it while more are `free` to begin."""
+    """Of one loop, where one has begun. Nobody waits in it while more are `free` to begin."""
 
-    __slots__ = ("_clock_s", "_last", "_make_turn", "_moved_s", "_moving", "_waiting", "free")
+    __slots__ = ("_clock_s", "_last", "_make_turn", "_moved_s", "_moving", "_waiting", "free", "loop")
 
-    def __init__(self) -> None:
-        loop = this_loop()
-        self.free = AT_ONCE
-        self._clock_s = loop.clock_s
-        self._make_turn: Callable[[], _Turn] = _FutureTurn if loop.asyncio else _EventTurn
+    def __init__(self, loop: object) -> None:
+        ours = this_loop()
+        self.loop = loop
+        self.free = AT_ONCE - 1
+        self._clock_s = ours.clock_s
+        self._make_turn: Callable[[], _Turn] = _FutureTurn if ours.asyncio else _EventTurn
         self._waiting: deque[_Turn] = deque()
         self._moving = False
         self._moved_s = 0.0
@@ -101,7 +102,7 @@ class _Queue:
                 self._last = turn
                 left -= 1
         self._moving = self._last is not None
-        self.free = left
+        self.free = min(left, AT_ONCE)  # what a long turn would have let in is not saved up
 
 
 class _Turn(Protocol):
@@ -128,7 +129,10 @@ class _FutureTurn:
     def give(self) -> bool:
         if self._future.done():
             return False
-        self._future.set_result(None)
+        try:
+            self._future.set_result(None)
+        except RuntimeError:  # its loop is closed
+            return False
         return True
 
 

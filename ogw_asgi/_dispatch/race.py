@@ -52,8 +52,8 @@ class Line(Protocol):
     limit: Limit
 
     async def watch(self) -> None:
-        """From now on be told when the caller leaves; one that has left already ends the work here. To be called once,
-        when the body is read."""
+        """From now on be told when the caller leaves; one that has left already ends the work here, if `receive()` says
+        so without waiting. To be called once, when the body is read."""
         ...
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:
@@ -150,7 +150,7 @@ class _TrioLine(_Line):
 
     async def watch(self) -> None:
         self._tasks.start_soon(_watch, self._receive, self.scope, self._reply)
-        for _ in range(2):  # whoever is ready runs in any order there: the watcher has looked by the second time
+        for _ in range(2):  # whoever is ready runs in any order there: the watcher has asked by the second time
             await checkpoint()
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], /) -> None:

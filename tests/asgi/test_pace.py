@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import sys
 import time
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 import uvloop
 from anyio.lowlevel import checkpoint
 
-from ogw_asgi import Limits
+from ogw_asgi import Limits, Principal, Timeouts, bearer_tokens
 from ogw_asgi._dispatch.pace import AT_ONCE, PER_S, Pace, so_many
 from ogw_asgi.telemetry import Event, RequestEnded
 from ogw_asgi.testing import RawUpstream, ScriptedUpstream, chat, http_response
@@ -82,8 +83,8 @@ def test_how_many_may_begin_after_a_turn(turn_s: float, many: int) -> None:
 
 async def test_a_few_begin_at_once_and_the_next_one_waits_for_a_turn() -> None:
     pace = Pace()
-    await begin(pace)  # the first one of a loop looks which it is
-    for _ in range(AT_ONCE):
+    await begin(pace)  # the first one of a loop looks which it is, and counts
+    for _ in range(AT_ONCE - 1):
         assert pace.free()
     assert not pace.free()
     with anyio.CancelScope() as scope:
@@ -229,6 +230,26 @@ async def test_where_something_holds_up_the_loop_more_begin_in_a_turn() -> None:
         assert max(began.values()) >= 0.05 * PER_S
 
 
+async def test_what_a_long_turn_would_have_let_in_is_not_saved_up_for_a_later_crowd() -> None:
+    pace, begun = Pace(), list[int]()
+
+    async def one() -> None:
+        await begin(pace)
+        begun.append(1)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            for _ in range(2 * AT_ONCE):
+                group.start_soon(one)
+            await checkpoint()
+            time.sleep(0.2)  # noqa: ASYNC251
+        await checkpoint()
+    free = 0
+    while pace.free():
+        free += 1
+    assert free <= AT_ONCE
+
+
 def test_those_who_queued_in_a_loop_that_is_gone_are_in_nobodys_way() -> None:
     pace = Pace()
 
@@ -251,6 +272,23 @@ def test_those_who_queued_in_a_loop_that_is_gone_are_in_nobodys_way() -> None:
     anyio.run(crowd)
     loop.run_until_complete(asyncio.wait_for(asyncio.gather(*kept), 5))  # nor were they forgotten
     loop.close()
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_loop_that_is_closed_while_some_queue_leaves_no_noise(
+    factory: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: noise.append(found.exc_value))
+    pace, loop = Pace(), factory()
+    loop.set_exception_handler(lambda *_: None)  # that it destroyed pending tasks, which is so
+    kept = [loop.create_task(begin(pace)) for _ in range(5 * AT_ONCE)]
+    loop.run_until_complete(asyncio.sleep(0))
+    assert not all(task.done() for task in kept)
+    loop.close()
+    kept.clear()
+    gc.collect()
+    assert noise == []
 
 
 async def test_nothing_is_kept_of_those_who_have_begun() -> None:
@@ -284,10 +322,12 @@ ANSWER = b'{"object":"chat.completion","choices":[{"index":0,"message":{"role":"
 class Told:
     def __init__(self) -> None:
         self.outcomes: list[str] = []
+        self.durations_ms: list[int] = []
 
     def on_event(self, event: Event, /) -> None:
         if isinstance(event, RequestEnded):
             self.outcomes.append(event.outcome)
+            self.durations_ms.append(event.duration_ms)
 
 
 async def statuses(world: World, many: int) -> Counter[int]:
@@ -299,6 +339,25 @@ async def statuses(world: World, many: int) -> Counter[int]:
     async with anyio.create_task_group() as group:
         for _ in range(many):
             group.start_soon(ask)
+    return found
+
+
+async def told_at_once(world: World, token: str) -> int:
+    """The status of a request whose caller takes the answer without a turn of the loop."""
+    messages = iter([{"type": "http.request", "body": BODY}])
+    found = 0
+
+    async def receive() -> Any:
+        if (message := next(messages, None)) is None:
+            await anyio.sleep_forever()
+        return message
+
+    async def send(message: Any) -> None:
+        nonlocal found
+        found = message.get("status", found)
+
+    headers = [(b"content-type", b"application/json"), (b"authorization", b"Bearer " + token.encode())]
+    await world.gateway(http_scope(headers=headers), receive, send)
     return found
 
 
@@ -318,6 +377,38 @@ async def test_whoever_waits_for_a_turn_counts_and_who_comes_when_it_is_full_doe
         assert found.total() == 300
         assert await statuses(world, 20) == {201: 20}
         assert world.gateway.app.completions.in_flight == 0
+
+
+@pytest.mark.parametrize(("token", "refused"), [("wrong", 401), ("greedy", 429)])
+async def test_who_is_refused_at_the_door_does_not_queue_and_is_in_nobodys_way(token: str, refused: int) -> None:
+    tokens = bearer_tokens({Principal("good"): ["good"], Principal("greedy", in_flight=2): ["greedy"]})
+    limits, found = Limits(in_flight=100), Counter[tuple[str, int]]()
+    async with gateway_of(openai=ScriptedUpstream(chat()), limits=limits, authenticate=tokens, limit_s=30) as world:
+
+        async def ask(token: str) -> None:
+            found[token, await told_at_once(world, token)] += 1
+
+        async with anyio.create_task_group() as group:
+            for one in [token] * 300 + ["good"] * 20:
+                group.start_soon(ask, one)
+        assert found["good", 201] == 20
+        assert found[token, refused] >= 290
+        assert found[token, refused] + found[token, 201] == 300
+        assert world.gateway.app.completions.in_flight == 0
+
+
+async def test_the_time_in_the_queue_is_told_and_counts_towards_the_limit_of_the_whole() -> None:
+    told = Told()
+    async with gateway_of(openai=ScriptedUpstream(chat()), sinks=[told], limit_s=30) as world:
+        began_s = time.monotonic()
+        assert await statuses(world, 400) == {201: 400}
+        took_ms = (time.monotonic() - began_s) * 1000
+        assert max(told.durations_ms) >= took_ms / 3
+    limits = Timeouts(total_s=took_ms / 1000 / 10)
+    async with gateway_of(openai=ScriptedUpstream(chat()), timeouts=limits, limit_s=30) as world:
+        found = await statuses(world, 400)
+        assert found[504] >= 100
+        assert found[504] + found[201] == 400
 
 
 @pytest.mark.contract("4.caller-gone.receive")
