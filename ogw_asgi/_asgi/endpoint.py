@@ -103,8 +103,6 @@ class _Exchange:
             except RequestRejected as refusal:
                 await self._turn_away(self._denied(refusal))
                 return
-            if not self._completions.pace.free():
-                await self._queue(dispatcher)
             async with line_to(self._receive, reply) as line:
                 reply.limit = line.limit
                 try:
@@ -168,16 +166,19 @@ class _Exchange:
                 if principal.in_flight is not None:
                     self._reply.place = self._completions.places.take(principal, principal.in_flight)
             self._options = read_head(door, headers, self._request_id)
+            if not self._completions.pace.free():
+                dispatcher = await self._in_turn(dispatcher)
         except RequestRejected as refusal:
             refusal.close = True
             raise
         return dispatcher
 
-    async def _queue(self, dispatcher: Dispatcher) -> None:
+    async def _in_turn(self, dispatcher: Dispatcher) -> Dispatcher:
         """Behind the door: who is refused there is in nobody's way."""
         came_s = dispatcher.fine_s()
         await self._completions.pace.turn()
         self._waited_s = dispatcher.fine_s() - came_s
+        return await self._door.open()  # the gateway may have been closed in the meantime
 
     async def _read(self, dispatcher: Dispatcher, line: Line) -> tuple[ChatCall, Plan]:
         door = self._door

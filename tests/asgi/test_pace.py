@@ -411,6 +411,24 @@ async def test_the_time_in_the_queue_is_told_and_counts_towards_the_limit_of_the
         assert found[504] + found[201] == 400
 
 
+@pytest.mark.contract("1.unavailable.closed")
+async def test_who_has_queued_for_a_gateway_that_is_closed_by_then_is_told_so() -> None:
+    found = Counter[int]()
+    async with gateway_of(openai=ScriptedUpstream(chat()), limit_s=30) as world:
+        assert await told_at_once(world, "") == 201
+
+        async def ask() -> None:
+            found[await told_at_once(world, "")] += 1
+
+        async with anyio.create_task_group() as group:
+            for _ in range(300):
+                group.start_soon(ask)
+            await checkpoint()
+            await world.gateway.aclose()
+    assert found[503] >= 200
+    assert found.total() == 300
+
+
 @pytest.mark.contract("4.caller-gone.receive")
 async def test_for_callers_who_have_left_while_they_queued_nobody_is_asked() -> None:
     upstream, told = ScriptedUpstream(chat()), Told()
