@@ -211,8 +211,16 @@ async def test_a_host_that_cancels_is_obeyed() -> None:
 
 async def test_a_time_limit_of_the_host_ends_both() -> None:
     work = Work()
-    with anyio.move_on_after(0.02) as scope:
-        await alone(work, silence)
+    async with anyio.create_task_group() as group:
+        scope = anyio.CancelScope()
+
+        async def limit() -> None:
+            await work.begun.wait()
+            scope.deadline = anyio.current_time() + 0.01
+
+        group.start_soon(limit)
+        with scope:
+            await race(work, silence)
     assert scope.cancelled_caught
     assert work.cancelled
 
