@@ -65,6 +65,7 @@ class _Exchange:
     """One request: admitted, dispatched, answered, and told to the observers."""
 
     _options: CallOptions
+    _announced: int | None
     _stream: bool
     _model: str
     _clock_s: Callable[[], float]
@@ -166,6 +167,9 @@ class _Exchange:
                 if principal.in_flight is not None:
                     self._reply.place = self._completions.places.take(principal, principal.in_flight)
             self._options = read_head(door, headers, self._request_id)
+            self._announced = announced_length(headers)
+            # All that they say is known, a crowd may queue, and a stream may be open for an hour.
+            self._headers = headers = {}
             if not self._completions.pace.free():
                 dispatcher = await self._in_turn(dispatcher)
         except RequestRejected as refusal:
@@ -183,11 +187,9 @@ class _Exchange:
     async def _read(self, dispatcher: Dispatcher, line: Line) -> tuple[ChatCall, Plan]:
         door = self._door
         self._uploading = True
-        announced = announced_length(self._headers)
-        body = await receive_body(self._receive, announced, door.limits, door.timeouts.upload_stall_s, line.limit)
+        body = await receive_body(self._receive, self._announced, door.limits, door.timeouts.upload_stall_s, line.limit)
         self._uploading = False
         self._started_s = dispatcher.fine_s() - self._waited_s
-        self._headers = {}  # all that they say is known, and a stream may be open for an hour
         if takes_long(body):
             read = partial(read_body, body, door.limits, patiently=True, told=door.observers.all_is_told)
             call = await dispatcher.aside.run(read)
