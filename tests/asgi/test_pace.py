@@ -164,7 +164,7 @@ async def test_who_comes_while_others_queue_begins_after_them() -> None:
     assert began.index("late") >= 3 * AT_ONCE
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(30))
 async def test_whoever_leaves_whenever_everybody_else_begins(seed: int) -> None:
     chance = random.Random(seed)
     pace, began = Pace(), set[int]()
@@ -375,8 +375,8 @@ async def told_at_once(world: World, token: str) -> int:
 async def test_a_crowd_asks_a_quick_provider_over_a_few_connections() -> None:
     script = [http_response(200, ANSWER, {"content-type": "application/json"})]
     async with RawUpstream(script) as server, gateway_of(openai=server, limit_s=30) as world:
-        assert await statuses(world, 500) == {201: 500}
-        assert server.connections <= 350  # 500 where all of them begin at once
+        assert await statuses(world, 400) == {201: 400}
+        assert server.connections <= 300  # 400 where all of them begin at once
         assert world.gateway.app.completions.in_flight == 0
 
 
@@ -412,14 +412,14 @@ async def test_the_time_in_the_queue_is_told_and_counts_towards_the_limit_of_the
     told = Told()
     async with gateway_of(openai=ScriptedUpstream(chat()), sinks=[told], limit_s=30) as world:
         began_s = time.monotonic()
-        assert await statuses(world, 400) == {201: 400}
+        assert await statuses(world, 100) == {201: 100}
         took_ms = (time.monotonic() - began_s) * 1000
         assert max(told.durations_ms) >= took_ms / 3
     limits = Timeouts(total_s=took_ms / 1000 / 10)
     async with gateway_of(openai=ScriptedUpstream(chat()), timeouts=limits, limit_s=30) as world:
-        found = await statuses(world, 400)
-        assert found[504] >= 100  # or a breaker is open by then
-        assert found.total() == 400
+        found = await statuses(world, 100)
+        assert found[504] >= 25  # or a breaker is open by then
+        assert found.total() == 100
 
 
 @pytest.mark.contract("1.unavailable.closed")
