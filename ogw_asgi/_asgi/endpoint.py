@@ -35,7 +35,7 @@ from .send import CallerGone, Reply, Scope, Send, trail_headers
 
 
 class ChatCompletions:
-    """The endpoint as an ASGI app. Nothing of a request is kept on it but how many there are, and whose."""
+    """The endpoint as an ASGI app. Nothing of a request is kept on it but how many there are, whose, who is next."""
 
     def __init__(self, door: Door) -> None:
         self.door = door

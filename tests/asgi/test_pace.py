@@ -73,6 +73,13 @@ async def begin(pace: Pace) -> None:
         await pace.turn()
 
 
+async def full(pace: Pace) -> None:
+    """As many have begun as may in this turn."""
+    await begin(pace)
+    while pace.free():
+        pass
+
+
 @pytest.mark.parametrize(
     ("turn_s", "many"),
     [
@@ -122,9 +129,7 @@ async def test_of_many_who_come_at_once_a_few_begin_in_each_turn() -> None:
 @pytest.mark.usefixtures("however_slow")
 async def test_nobody_is_overtaken_by_those_of_a_later_turn() -> None:
     pace, order = Pace(), list[int]()
-    await begin(pace)
-    while pace.free():
-        pass
+    await full(pace)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as group:
             for number in range(200):
@@ -146,9 +151,7 @@ async def test_nobody_is_overtaken_by_those_of_a_later_turn() -> None:
 @pytest.mark.usefixtures("however_slow")
 async def test_who_comes_while_others_queue_begins_after_them() -> None:
     pace, began = Pace(), list[str]()
-    await begin(pace)
-    while pace.free():
-        pass
+    await full(pace)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as group:
 
@@ -206,9 +209,7 @@ async def test_a_task_that_is_cancelled_by_itself_gives_its_turn_on() -> None:
                 await begin(pace)
                 began.append(number)
 
-            await begin(pace)
-            while pace.free():
-                pass
+            await full(pace)
             tasks = [asyncio.ensure_future(one(number)) for number in range(3 * AT_ONCE)]
             for _ in range(turns):
                 await checkpoint()
