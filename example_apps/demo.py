@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -83,7 +83,7 @@ def played_stage(screen: Screen) -> Iterator[Stage]:
     with ExitStack() as stack:
         closed_port = stack.enter_context(dead_port())
         silent = stack.enter_context(served(ScriptedUpstream(hang())))
-        moody = stack.enter_context(served(ScriptedUpstream(in_its_moods)))
+        moody = stack.enter_context(served(ScriptedUpstream(moods())))
         try:
             working = stack.enter_context(local_llm())
             played_by = f"well: SmolLM2-135M, a real model, in llama.cpp at {address(working)}"
@@ -119,11 +119,19 @@ def played_stage(screen: Screen) -> Iterator[Stage]:
         )
 
 
-def in_its_moods(request: RecordedRequest) -> Reply:
-    """Well for a while, and then not."""
-    if int(time.monotonic() / MOOD_S) % 2:
-        return error(500)
-    return stream(SCRIPTED_ANSWER.split(" "))
+def moods() -> Callable[[RecordedRequest], Reply]:
+    """Well for a while from its first question on, and then not, and so on."""
+    began_s: float | None = None
+
+    def answer(request: RecordedRequest) -> Reply:
+        nonlocal began_s
+        now_s = time.monotonic()
+        began_s = now_s if began_s is None else began_s
+        if int((now_s - began_s) / MOOD_S) % 2:
+            return error(500)
+        return stream(SCRIPTED_ANSWER.split(" "))
+
+    return answer
 
 
 def address(url: str) -> str:

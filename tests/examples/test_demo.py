@@ -153,7 +153,7 @@ def test_colours_are_for_terminals_without_no_color(
 def test_while_it_serves_its_status_page_shows_a_provider_that_fails_and_recovers() -> None:
     script = (
         "import sys; sys.modules['xllamacpp'] = None; from example_apps import demo; "
-        "demo.EVERY_S, demo.MOOD_S = 0.05, 1.0; sys.exit(demo.main(['--port', '0']))"
+        "demo.EVERY_S, demo.MOOD_S = 0.05, 3.0; sys.exit(demo.main(['--port', '0']))"
     )
     with subprocess.Popen([sys.executable, "-uc", script], stdout=subprocess.PIPE, text=True) as process:
         try:
