@@ -6,6 +6,7 @@ What stands here as a difference is the server's own: the same with any app, and
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ class Server:
             worker is killed, and only the system closes what was open.
         replaces: whether a worker that was killed is replaced, the other one's streams going on meanwhile. If not, all
             end with the first: the others' streams are cut, and nobody serves.
+        ends_grace: whether the grace ever ends. If not, the server ends when the last of its streams does.
         drains_all: whether after SIGTERM each of several workers has the whole grace. If not, the first that has
             nothing left to do takes the others with it, and their streams are cut.
         reason: why, where one of these is not what one would wish for.
@@ -33,6 +35,7 @@ class Server:
     exit_code: int = 0
     cancels: bool = True
     replaces: bool = True
+    ends_grace: bool = True
     drains_all: bool = True
     reason: str = ""
 
@@ -46,6 +49,9 @@ def _hypercorn(worker_class: str) -> Server:
         grace="--graceful-timeout",
         replaces=False,
         drains_all=False,
+        # It awaits `asyncio.Server.wait_closed()` before the grace begins, and since CPython 3.12.1 that waits for every
+        # connection (hypercorn's issue 308). The servers of uvloop and of trio do not.
+        ends_grace=worker_class != "asyncio" or sys.version_info < (3, 12, 1),
         reason="hypercorn.run.run: when one worker has ended by a signal, or at all during a shutdown, the main "
         "process sends SIGTERM to the others, which have no handler for it, and ends",
     )
