@@ -49,7 +49,7 @@ def _hypercorn(worker_class: str) -> Server:
         grace="--graceful-timeout",
         replaces=False,
         drains_all=False,
-        # It awaits `asyncio.Server.wait_closed()` before the grace begins, and since CPython 3.12.1 that waits for every
+        # It awaits `asyncio.Server.wait_closed()` before the grace begins, which from CPython 3.12.1 on waits for every
         # connection (hypercorn's issue 308). The servers of uvloop and of trio do not.
         ends_grace=worker_class != "asyncio" or sys.version_info < (3, 12, 1),
         reason="hypercorn.run.run: when one worker has ended by a signal, or at all during a shutdown, the main "
