@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -29,8 +29,12 @@ class Caller:
         self.received = b""
 
     async def ask_for_a_stream(self) -> None:
-        body = json.dumps({**QUESTION, "stream": True}).encode()
-        await self._send(b"POST /llm/v1/chat/completions", b"content-type: application/json\r\n", body)
+        await self.ask({**QUESTION, "stream": True})
+
+    async def ask(self, question: Mapping[str, object], fields: bytes = b"") -> None:
+        """`fields`: header lines, each with its end."""
+        fields += b"content-type: application/json\r\n"
+        await self._send(b"POST /llm/v1/chat/completions", fields, json.dumps(question).encode())
 
     async def ask_for_the_models(self) -> None:
         """A whole exchange that asks no provider; the connection is idle afterwards."""
