@@ -1,4 +1,5 @@
-"""One attempt: a slot, a key, a request, and its answer up to the first chunk. Every failure is an `Outcome`.
+"""One attempt, from its slot to its first chunk: within its limit, and cancelled when it is not needed any more. Every
+failure is an `Outcome`.
 
 The whole attempt runs in one cancel scope whose deadline is the first-chunk limit. It is closed before anything is
 handed out, so a limit never outlives the attempt that it was for.
@@ -10,8 +11,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import anyio
 
@@ -26,28 +26,16 @@ from .._values import (
     Secret,
     Target,
 )
-from .._wire.answer import encoded, media, read_answer
-from .._wire.chunks import Chunk, read_chunk
 from .._wire.retry_after import read_retry_after
-from .._wire.sse import Comment, frame, frame_comment
-from .._wire.structure import takes_long
 from ..providers.base import Provider
 from ..transports.base import Transport, TransportFailure, UpstreamResponse
 from .account import Heard
 from .answer import Answer
 from .aside import Aside
 from .clock import Loop
+from .opening import Defect, read_opening
 from .prepare import prepare
-from .refusal import ERROR_BODY_S, error_body, said
 from .slots import Slot, Slots
-from .stream import ChatStream, StreamDefect
-
-STALL_S = 0.02
-"""A limit that is noticed so much too late had passed while the host blocked the loop."""
-
-CATCH_UP_S = 0.05
-
-_T = TypeVar("_T")
 
 
 class Permitted(Protocol):
@@ -85,19 +73,20 @@ class Attempt:
     """What was left for it when it had its slot."""
     answered: Sequence[Header] = field(default=(), repr=False)
     """The head's headers, once there is one, whatever came of the answer."""
-    _held: list[bytes] = field(init=False, repr=False)
-    _chunks: list[Chunk] = field(init=False, repr=False)
-    _scope: anyio.CancelScope = field(init=False)
-    _lost: bool = False
-    _grace_until_s: float | None = None
+    scope: anyio.CancelScope = field(init=False)
+    """Around all of it; its deadline is the first-chunk limit."""
+    lost: bool = False
+    """Another attempt has decided the request."""
+    grace_until_s: float | None = None
+    """When all must have been read that was waiting when a blocked loop let the limit pass."""
 
     def __post_init__(self) -> None:
-        self._scope = self.loop.cancel_scope()
+        self.scope = self.loop.cancel_scope()
 
     def cancel(self) -> None:
         """Another attempt has decided the request. Harmless at any time, also before and after the run."""
-        self._lost = True
-        self._scope.cancel()
+        self.lost = True
+        self.scope.cancel()
 
     async def run(
         self,
@@ -125,7 +114,7 @@ class Attempt:
         try:
             if slot is not None:
                 self._set_limit(first_chunk_s, until_s, started_s)
-            with self._scope:
+            with self.scope:
                 if wait_s > 0:
                     await anyio.sleep(wait_s)
                 if begun is not None:
@@ -159,23 +148,23 @@ class Attempt:
         finally:
             if slot is not None and not isinstance(result, Answer):
                 slot.release()
-        if result is None and not self._lost:
+        if result is None and not self.lost:
             return self._outcome("timeout", started_s)
         return result
 
     def _set_limit(self, first_chunk_s: float, until_s: float | None, started_s: float) -> None:
         self.limit_s = first_chunk_s if until_s is None else min(first_chunk_s, until_s - started_s)
-        self._scope.deadline = started_s + self.limit_s
+        self.scope.deadline = started_s + self.limit_s
 
     async def _finished(
         self, answer: Answer, finish: Callable[[Answer], Awaitable[Answer | Outcome]], ends_s: float
     ) -> Answer | Outcome | None:
         # A scope of its own: the first one's limit may have passed, and what was waiting then was still in time.
-        self._scope = anyio.CancelScope(deadline=ends_s)
+        self.scope = anyio.CancelScope(deadline=ends_s)
         result: Answer | Outcome | None = None
         try:
-            if not self._lost:
-                with self._scope:
+            if not self.lost:
+                with self.scope:
                     result = await finish(answer)
         finally:
             if not isinstance(result, Answer):
@@ -186,112 +175,22 @@ class Attempt:
         self.answered = response.headers
         answer: Answer | None = None
         try:
-            found = await self._read(response)
-            if isinstance(found, ChatStream | bytes):
-                outcome = self._outcome("ok", started_s, response=response)
-                answer = Answer(self.target, response.headers, response, slot, outcome, started_s, report=self.report)
-                if isinstance(found, bytes):
-                    answer.body = found
-                else:
-                    answer.stream, answer.held, answer.chunks = found, self._held, self._chunks
-                return answer
-            kind, detail, error = found
-            return self._outcome(kind, started_s, response=response, detail=detail, error=error)
+            found = await read_opening(self, response)
+            if isinstance(found, Defect):
+                kind, detail, error = found
+                return self._outcome(kind, started_s, response=response, detail=detail, error=error)
+            outcome = self._outcome("ok", started_s, response=response)
+            answer = Answer(self.target, response.headers, response, slot, outcome, started_s, report=self.report)
+            if isinstance(found, bytes):
+                answer.body = found
+            else:
+                answer.stream, answer.held, answer.chunks = found
+            return answer
         except TransportFailure as failure:
             return self._outcome(failure.kind, started_s, response=response)
         finally:
             if answer is None:
                 await response.aclose()
-
-    async def _read(
-        self, response: UpstreamResponse
-    ) -> bytes | ChatStream | tuple[OutcomeKind, str | None, ProviderError | None]:
-        if not 200 <= response.status <= 299:
-            # The limit is lifted for it and kept in there, or a status that has come would end as a timeout.
-            until_s, self._scope.deadline = self._scope.deadline, math.inf
-            body = await error_body(response, min(until_s, self.loop.clock_s() + ERROR_BODY_S))
-            return "status", None, said(self.provider, response, body)
-        if encoded(response.headers):
-            return "invalid_answer", "encoded", None
-        kind = media(response.headers)
-        if self.call.stream:
-            if kind in ("json", "html"):
-                return "invalid_answer", f"{kind}_for_a_stream", None
-            stream = ChatStream(response, self.call.choices, self.limits)
-            defect, error = await self._open_stream(stream)
-            return ("invalid_answer", defect, error) if defect else stream
-        if kind in ("sse", "html"):
-            return "invalid_answer", f"{kind}_for_a_plain_call", None
-        whole = bytearray()  # a list of chunks of one byte each would take many times their size
-        chunks = response.chunks()
-        while True:
-            if self._scope.cancel_called:
-                chunk = await self._in_time(lambda: anext(chunks, None))
-            else:
-                chunk = await anext(chunks, None)
-            if chunk is None:
-                break
-            whole += chunk
-            if len(whole) > self.limits.upstream_answer_bytes:
-                return "invalid_answer", "too_large", None
-        body = bytes(whole)
-        if self.report is not None:
-            self.report.heard()
-        if takes_long(body):
-            answer = await self.aside.run(partial(read_answer, body, patiently=True))
-        else:
-            answer = read_answer(body)
-        if self.report is not None and answer.value is not None:
-            self.report.note(answer.value)
-        return ("invalid_answer", answer.no_answer, answer.error) if answer.no_answer else answer.body
-
-    async def _in_time(self, read: Callable[[], Awaitable[_T]]) -> _T:
-        """Read on. What was waiting while a blocked loop let the limit pass is still in time, all of it."""
-        if not self._scope.cancel_called or self._lost:
-            return await read()
-        now_s = self.loop.clock_s()
-        if self._grace_until_s is None:
-            stalled = now_s - self._scope.deadline > STALL_S
-            self._grace_until_s = now_s + CATCH_UP_S if stalled else now_s
-        if now_s < self._grace_until_s:
-            with anyio.CancelScope(shield=True, deadline=self._grace_until_s):
-                return await read()
-        return await read()  # and be cancelled
-
-    async def _open_stream(self, stream: ChatStream) -> tuple[str | None, ProviderError | None]:
-        """Read up to the first chunk with substance (contract, section 2). Returns what is wrong, if something is."""
-        self._held, self._chunks = [], []
-        held_bytes = comment_bytes = events = 0
-        while True:
-            try:
-                frames = await self._in_time(lambda: stream.next("first"))
-            except StreamDefect as defect:
-                return defect.cause, None
-            if self.report is not None:
-                self.report.heard()
-            if frames is None:
-                return "empty_stream", None
-            assert not isinstance(frames, bytes)  # which only comes when asked for
-            for index, item in enumerate(frames):
-                if isinstance(item, Comment):
-                    comment = frame_comment(item.text)
-                    comment_bytes += len(comment)  # framed: an empty one, too, takes room
-                    if comment_bytes <= self.limits.held_comment_bytes:
-                        self._held.append(comment)
-                    continue
-                chunk = read_chunk(item.data, error_event=item.error)
-                if chunk.kind != "data":
-                    cause = {"done": "empty_stream", "error": "error_event", "broken": "not_json"}[chunk.kind]
-                    return cause, chunk.error
-                stream.note(chunk)
-                self._held.append(frame(chunk.payload))
-                self._chunks.append(chunk)
-                events += 1
-                held_bytes += len(chunk.payload)
-                full = events >= self.limits.held_events or held_bytes > self.limits.held_bytes
-                if chunk.substance or full:
-                    stream.put_back(frames[index + 1 :])
-                    return None, None
 
     def _outcome(
         self,
