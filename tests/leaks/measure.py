@@ -15,7 +15,7 @@ import trio
 from ..transports.cancelling import count_tasks, nothing_unheard, open_sockets
 from .callers import call
 from .plans import Plan, plans
-from .serving import CALLERS, World, world_of
+from .serving import CALLERS, KEEP_ALIVE_S, World, world_of
 
 LAST = 10**9
 """The number of requests that are no part of a run."""
@@ -82,9 +82,9 @@ async def measure(engine: str, first: int, rest: int, *, seed: int = 5) -> Numbe
             await anyio.wait_all_tasks_blocked()
             before = len(open_sockets()), count_tasks()
             await run(world, plans(first, seed=seed), numbers)
-            numbers.early = await settled(world, *before)
+            numbers.early = early = await settled(world, *before, at_most=(0, 1))
             await run(world, plans(rest, seed=seed, first=first), numbers)
-            numbers.late = await settled(world, *before)
+            numbers.late = await settled(world, *before, at_most=(early.tasks, early.sockets))
             numbers.in_flight = world.in_flight()
             numbers.kept = await world.provider.connections()
             await world.gateway.aclose()
@@ -112,16 +112,20 @@ async def run(world: World, todo: Iterator[Plan], numbers: Numbers, *, callers: 
             group.start_soon(work)
 
 
-async def settled(world: World, sockets: int, tasks: int) -> Held:
-    """What is held when the last requests have ended, and the pool has one connection.
+async def settled(world: World, sockets: int, tasks: int, *, at_most: tuple[int, int]) -> Held:
+    """What is held beyond `sockets` and `tasks` when the last requests have ended, and the pool has one connection.
+
+    `at_most`: so many tasks and sockets more are waited for, for a while.
 
     How many it has otherwise depends on how many requests were at it at once, and each is some objects and a socket.
     The provider therefore closes those that are idle; engines notice when they next want one, at the latest.
     """
     await world.provider.close_idle()
     await call(world.port, Plan(LAST), world.provider)
-    # Servers need a moment for connections that callers have closed.
-    await until(lambda: count_tasks() <= tasks and len(open_sockets()) <= sockets + 1)
+    # Servers need a moment for connections that callers have closed; hypercorn, which tells nobody, its keep-alive.
+    if trio.lowlevel.in_trio_task():
+        await anyio.sleep(KEEP_ALIVE_S)
+    await until(lambda: count_tasks() - tasks <= at_most[0] and len(open_sockets()) - sockets <= at_most[1])
     gc.collect()
     return Held(
         tasks=count_tasks() - tasks,

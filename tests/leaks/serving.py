@@ -23,6 +23,9 @@ from .provider import Provider, provider
 CALLERS = 16
 """How many callers there are at a time, where nothing else is said."""
 
+KEEP_ALIVE_S = 1
+"""For so long hypercorn may keep a connection that its caller has closed."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -100,7 +103,7 @@ async def _start_hypercorn(group: Any, app: Any, listener: socket.socket) -> Any
     config.bind = [f"fd://{listener.dup().detach()}"]
     config.accesslog = config.errorlog = None
     config.graceful_timeout = 1
-    config.keep_alive_timeout = 1  # on trio it keeps a caller's closed connection until then, as long as one looks here
+    config.keep_alive_timeout = KEEP_ALIVE_S
     config.backlog = 2048
     serve: Any = hypercorn.trio.serve
     await group.start(partial(serve, app, config, shutdown_trigger=over.wait))
