@@ -75,9 +75,11 @@ Permits = Callable[[str], bool]
 """May this numeric address be connected to?"""
 
 
-@dataclass(frozen=True, slots=True)
-class TargetName:
-    """One item of the failover sequence as written: a provider, and the model asked of it instead of the body's."""
+class TargetName(NamedTuple):
+    """One item of the failover sequence as written: a provider, and the model asked of it instead of the body's.
+
+    A tuple for the same reason as Target.
+    """
 
     provider: str
     model: str | None = None

@@ -273,7 +273,7 @@ class Failover:
                 continue
             if target in asked:
                 continue
-            repeat = self._repeats_the_last(position)
+            repeat = bool(self._last_of) and self._repeats_the_last(position)
             wait_s = self._wait_s(target, now_s, jitter) if repeat else 0.0
             if wait_s is None:
                 self._drop(position)
@@ -344,8 +344,8 @@ class Failover:
         return max(0.0, ended_at_s + max(wait_s, BACKOFF_S) - now_s)
 
     def _untried(self, current: Target) -> set[Target]:
-        left = (self._plan.targets[position] for position in self._left)
-        return {target for target in left if target != current and target not in self._tried}
+        targets, tried = self._plan.targets, self._tried
+        return {other for position in self._left if (other := targets[position]) != current and other not in tried}
 
     def _give_up(self, *, out_of_time: bool = False) -> GiveUp:
         return GiveUp(*conclude(self._ended, out_of_time=out_of_time))

@@ -42,15 +42,16 @@ def standing(circuits: Iterable[Circuit], now_s: float) -> Standing:
     blocked = recovering = False
     for seen in circuits:
         circuit = seen if seen.seen_s <= now_s else anchored(seen, now_s)
-        if circuit.cooling_until_s > now_s:
-            cooling_until_s = max(cooling_until_s, circuit.cooling_until_s)
+        if now_s < circuit.cooling_until_s > cooling_until_s:
+            cooling_until_s = circuit.cooling_until_s
         if circuit.phase == "closed":
             continue
         probe = True
         recovering = recovering or circuit.recovered > 0
-        if circuit.phase == "open" and now_s < circuit.since_s + circuit.open_s:
+        if circuit.phase == "open" and now_s < (ends_s := circuit.since_s + circuit.open_s):
             blocked = True
-            until_s = max(until_s, circuit.since_s + circuit.open_s)
+            if ends_s > until_s:
+                until_s = ends_s
         elif circuit.lease is not None and now_s < circuit.lease.until_s:
             blocked = True
             until_s = max(until_s, now_s)  # somebody is about to find out
