@@ -273,6 +273,7 @@ class Failover:
                 continue
             if target in asked:
                 continue
+            # Mostly nothing has ended yet, and there is nothing to ask.
             repeat = bool(self._last_of) and self._repeats_the_last(position)
             wait_s = self._wait_s(target, now_s, jitter) if repeat else 0.0
             if wait_s is None:

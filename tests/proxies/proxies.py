@@ -11,7 +11,7 @@ from subprocess import DEVNULL
 
 import anyio
 
-from tests.shutdown.processes import accepting, reserved_port
+from tests.shutdown.processes import reserved_port, until_accepting
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "proxies"
 
@@ -72,7 +72,7 @@ async def in_front_of(server: int, proxy: Proxy, folder: Path) -> AsyncIterator[
         command = proxy.command(folder, port, server)
         async with await anyio.open_process(command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL) as process:
             try:
-                await accepting(port)
+                await until_accepting(port)
                 yield port
             finally:
                 process.kill()

@@ -90,7 +90,7 @@ async def running(
                 try:
                     group.start_soon(server.listen_to)
                     await server.wait_until(lambda: len(server.told("opened")) >= workers)
-                    await accepting(port)
+                    await until_accepting(port)
                     yield server
                 finally:
                     _kill_group(process.pid)
@@ -123,7 +123,7 @@ def _environment() -> dict[str, str]:
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
 
 
-async def accepting(port: int) -> None:
+async def until_accepting(port: int) -> None:
     # Lifespans start before the port is open, and not every server says when it is.
     while True:
         try:
