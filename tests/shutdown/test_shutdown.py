@@ -121,7 +121,9 @@ async def test_streams_that_outlast_the_grace_are_visibly_cut_and_closed_upstrea
     server: Server, size: Size, engine: str, request: pytest.FixtureRequest
 ) -> None:
     if not server.ends_grace:
-        request.applymarker(pytest.mark.xfail(strict=True, raises=TimeoutError, reason="hypercorn's issue 308: the grace never ends"))
+        request.applymarker(
+            pytest.mark.xfail(strict=True, raises=TimeoutError, reason="hypercorn's issue 308: the grace never ends")
+        )
     async with world_of(server, size, grace_s=1, engine=engine) as world:
         callers = await open_streams(world.process.port, size.streams, world.close)
         world.process.terminate()
